@@ -1,0 +1,1 @@
+//! REST facade over GenerationJobs.

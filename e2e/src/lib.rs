@@ -1,0 +1,1 @@
+//! The local Kubernetes cluster and the tests that need one.

@@ -1,0 +1,1 @@
+//! Schedules GenerationJobs onto warm GPU worker pods.

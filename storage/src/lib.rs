@@ -1,0 +1,1 @@
+//! Objects at gs://, file:// and guarded https:// addresses.

@@ -1,0 +1,1 @@
+//! Runs the jobs that the operator assigns to its pod.
