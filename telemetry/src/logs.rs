@@ -18,7 +18,9 @@ use tracing_subscriber::util::TryInitError;
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
     /// The level is no filter that tracing understands.
-    #[error("log level {level:?} is not understood ({source}); use error, warn, info, debug, trace or target=level pairs")]
+    #[error(
+        "log level {level:?} is not understood ({source}); use error, warn, info, debug, trace or target=level pairs"
+    )]
     Level {
         /// What was asked for.
         level: String,
