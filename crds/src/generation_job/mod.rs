@@ -1,0 +1,107 @@
+//! GenerationJob: one request for a 3D asset, and what became of it.
+// KubeSchema copies each struct, with its `pub`, into a function body.
+#![expect(unreachable_pub)]
+
+mod input;
+mod output;
+mod sampling;
+mod spec;
+mod status;
+
+pub use input::*;
+pub use output::*;
+pub use sampling::*;
+pub use spec::*;
+pub use status::*;
+
+impl GenerationJob {
+    /// The phase, `Pending` for a job that no one has looked at yet.
+    pub fn phase(&self) -> Phase {
+        self.status.as_ref().and_then(|s| s.phase).unwrap_or_default()
+    }
+
+    /// Whether the job ended: nothing will happen to it any more.
+    pub fn is_finished(&self) -> bool {
+        self.phase().is_final()
+    }
+
+    /// The worker that has the job now, where one has.
+    pub fn assignment(&self) -> Option<&Assignment> {
+        self.status.as_ref().and_then(|s| s.assignment.as_ref())
+    }
+
+    /// How the assigned attempt ended; `None` while it runs, or where nothing is assigned.
+    pub fn current_attempt_ended(&self) -> Option<&Attempt> {
+        let status = self.status.as_ref()?;
+        let number = status.assignment.as_ref()?.attempt;
+        status.attempts.iter().find(|a| a.number == number)
+    }
+
+    /// The number of the attempt that comes next; the first is 1.
+    pub fn next_attempt_number(&self) -> i32 {
+        let Some(status) = &self.status else { return 1 };
+        let recorded = status.attempts.iter().map(|a| a.number);
+        let assigned = status.assignment.iter().map(|a| a.attempt);
+        recorded.chain(assigned).max().unwrap_or(0).saturating_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+    use k8s_openapi::jiff::Timestamp;
+
+    fn assigned(attempt: i32) -> Assignment {
+        Assignment {
+            pool: "image".into(),
+            worker: "image-abc".into(),
+            pod_uid: "1".into(),
+            attempt,
+            time: MicroTime(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    fn lost(number: i32) -> Attempt {
+        Attempt {
+            number,
+            worker: "image-abc".into(),
+            start: MicroTime(Timestamp::UNIX_EPOCH),
+            end: MicroTime(Timestamp::UNIX_EPOCH),
+            outcome: Outcome::Lost,
+            reason: None,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn attempt_numbers_go_on_after_the_oldest_entries_are_dropped() {
+        let mut job = GenerationJob::new("cup", GenerationJobSpec::default());
+        assert_eq!(job.next_attempt_number(), 1);
+        let status = job.status.insert(GenerationJobStatus::default());
+        for number in 1..=14 {
+            status.record_attempt(lost(number));
+        }
+        assert_eq!(status.attempts.len(), MAX_ATTEMPTS);
+        assert_eq!(job.next_attempt_number(), 15);
+    }
+
+    #[test]
+    fn an_attempt_has_ended_when_its_own_number_is_recorded() {
+        let mut job = GenerationJob::new("cup", GenerationJobSpec::default());
+        let status = job.status.insert(GenerationJobStatus::default());
+        status.record_attempt(lost(1));
+        status.assignment = Some(assigned(2));
+        assert_eq!(job.current_attempt_ended(), None);
+        assert_eq!(job.next_attempt_number(), 3);
+        job.status.as_mut().unwrap().record_attempt(lost(2));
+        assert_eq!(job.current_attempt_ended().map(|a| a.number), Some(2));
+    }
+
+    #[test]
+    fn a_job_without_status_is_pending() {
+        let job = GenerationJob::new("cup", GenerationJobSpec::default());
+        assert_eq!(job.phase(), Phase::Pending);
+        assert!(!job.is_finished());
+    }
+}

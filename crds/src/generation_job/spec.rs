@@ -1,0 +1,196 @@
+//! What a user asks for.
+
+use super::{GenerationJobStatus, Input, Output, Quality, Sampling};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// What is asked for. Only suspend, cancel, priority and ttlSecondsAfterFinished may change later.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "trellis3d.dev",
+    version = "v1alpha1",
+    kind = "GenerationJob",
+    namespaced,
+    status = "GenerationJobStatus",
+    shortname = "gj",
+    category = "trellis",
+    derive = "PartialEq",
+    derive = "Default",
+    selectable = ".status.phase",
+    selectable = ".status.assignment.worker",
+    doc = "One request for a 3D asset. A worker of a fitting WorkerPool turns the input into files; the status says how far it is and where they are.",
+    printcolumn(
+        name = "Phase",
+        type_ = "string",
+        json_path = ".status.phase",
+        description = "Pending, Processing, Completed, Failed or Cancelled"
+    ),
+    printcolumn(
+        name = "Progress",
+        type_ = "integer",
+        json_path = ".status.progress.percent",
+        description = "Percent done of the attempt that runs"
+    ),
+    printcolumn(
+        name = "Worker",
+        type_ = "string",
+        json_path = ".status.assignment.worker",
+        description = "The pod that has the job"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Model",
+        type_ = "string",
+        json_path = ".spec.model",
+        priority = "1",
+        description = "The model asked for; empty: the pool's"
+    ),
+    printcolumn(name = "Quality", type_ = "string", json_path = ".spec.quality", priority = "1"),
+    printcolumn(
+        name = "Attempts",
+        type_ = "integer",
+        json_path = ".status.assignment.attempt",
+        priority = "1",
+        description = "The number of the current or last attempt"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = "1",
+        description = "Why it is or isn't ready"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerationJobSpec {
+    /// What the asset is made from: exactly one of image, text and variant.
+    pub input: Input,
+
+    /// The model by name, where a pool must run this one and no other. The model of the pool that takes the job where
+    /// left out. Example: `trellis-image-large`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub model: Option<String>,
+
+    /// Sets what `sampling` and `output.mesh` leave out. `fast`: 12 steps, texture of 512 pixels; `balanced` (default):
+    /// 25 steps, 1024 pixels; `high`: 50 steps, 2048 pixels.
+    #[serde(default)]
+    pub quality: Quality,
+
+    /// How the model samples.
+    #[serde(default)]
+    pub sampling: Sampling,
+
+    /// Which files to make, and where they go.
+    #[serde(default)]
+    pub output: Output,
+
+    /// The WorkerPool by name, in the job's namespace or the operator's. Any pool that serves the kind of input where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 50))]
+    pub pool: Option<String>,
+
+    /// Which waiting job goes first, -1000 to 1000 (default 0): the higher before the lower, of the same the older first.
+    /// Jobs that run are not interrupted.
+    #[serde(default)]
+    #[schemars(range(min = -1000, max = 1000))]
+    pub priority: i32,
+
+    /// How many failed attempts are followed by another one, 0 to 20 (default 3). Lost workers do not count, and an
+    /// input that is invalid is never tried again.
+    #[serde(default = "three")]
+    #[schemars(range(min = 0, max = 20))]
+    pub backoff_limit: i32,
+
+    /// How long each part of the job may take.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+
+    /// When to delete the job after it ended, in seconds, 0 to 31536000. Never where left out. Its files stay. Leave it out for
+    /// jobs that Argo CD or Flux applies: they would create, and run, the deleted job again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub ttl_seconds_after_finished: Option<i32>,
+
+    /// Holds the job back while true (default false). A running attempt ends and is not counted; the job starts anew when this is false again.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// Ends the job for good when true (default false). Cannot be taken back.
+    #[serde(default)]
+    pub cancel: bool,
+
+    /// Whom to tell when the job ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+impl Default for GenerationJobSpec {
+    fn default() -> Self {
+        GenerationJobSpec {
+            input: Input::default(),
+            model: None,
+            quality: Quality::default(),
+            sampling: Sampling::default(),
+            output: Output::default(),
+            pool: None,
+            priority: 0,
+            backoff_limit: three(),
+            deadlines: Deadlines::default(),
+            ttl_seconds_after_finished: None,
+            suspend: false,
+            cancel: false,
+            webhook: None,
+        }
+    }
+}
+
+fn three() -> i32 {
+    3
+}
+
+/// How long each part of a job may take.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deadlines {
+    /// How long the job may wait for its first worker, in seconds, from its creation; it fails after that. No limit where
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub queue_seconds: Option<i32>,
+
+    /// How long an assigned worker may take to its first sign of life, in seconds (default 300); the attempt is lost after
+    /// that and the job goes to another worker.
+    #[serde(default = "start_seconds")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub start_seconds: i32,
+
+    /// How long one attempt may run, in seconds (default 3600); it failed after that.
+    #[serde(default = "run_seconds")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub run_seconds: i32,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Deadlines { queue_seconds: None, start_seconds: start_seconds(), run_seconds: run_seconds() }
+    }
+}
+
+fn start_seconds() -> i32 {
+    300
+}
+
+fn run_seconds() -> i32 {
+    3600
+}
+
+/// Whom to tell when a job ended.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Webhook {
+    /// The address that gets one POST with the job's name, phase and outputs as JSON. https only, public hosts only. At most
+    /// 2048 characters.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+}
