@@ -1,0 +1,78 @@
+//! The audit log, read back to count requests.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// One answered request, as the API server's audit log has it (`audit.k8s.io/v1` Event; the fields that tests ask for).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEvent {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
+    pub verb: String,
+    /// Who asked.
+    pub user: AuditUser,
+    /// The program that asked, by its `User-Agent`.
+    #[serde(default)]
+    pub user_agent: String,
+    /// What was asked about; absent for requests such as `/readyz`.
+    pub object_ref: Option<AuditObject>,
+    /// The answer; absent when the request panicked.
+    pub response_status: Option<AuditStatus>,
+}
+
+/// Who asked, in an [`AuditEvent`].
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditUser {
+    /// The name, e.g. `system:serviceaccount:<namespace>:<name>`.
+    #[serde(default)]
+    pub username: String,
+}
+
+/// What was asked about, in an [`AuditEvent`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct AuditObject {
+    /// The plural name of the resource, e.g. `generationjobs`.
+    pub resource: String,
+    /// The namespace; empty for cluster-wide objects.
+    pub namespace: String,
+    /// The object; empty when a list is asked for, or a name is generated.
+    pub name: String,
+    /// E.g. `status`.
+    pub subresource: String,
+}
+
+/// The answer, in an [`AuditEvent`].
+#[derive(Debug, Clone, Deserialize)]
+pub struct AuditStatus {
+    /// The HTTP status code.
+    #[serde(default)]
+    pub code: u16,
+}
+
+impl AuditEvent {
+    /// Whether the request changes something, whatever came of it.
+    pub fn is_write(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// Whether the request is about an object, or objects, of this plural name in this namespace.
+    pub fn is_about(&self, namespace: &str, resource: &str) -> bool {
+        self.object_ref
+            .as_ref()
+            .is_some_and(|object| object.namespace == namespace && object.resource == resource)
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<AuditEvent>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the audit log {}", path.display()))?;
+    // The last line may be half written.
+    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+    complete
+        .lines()
+        .map(|line| serde_json::from_str(line).context("the audit log has a line that is no event"))
+        .collect()
+}
