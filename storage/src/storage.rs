@@ -1,0 +1,198 @@
+//! One door to every store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{Stream, TryStreamExt};
+use tokio::fs;
+use tokio::io::AsyncWriteExt;
+
+use crate::digest::{Digester, Stored};
+use crate::file::Files;
+use crate::gcs::Gcs;
+use crate::uri::Place;
+use crate::{Error, ObjectUri};
+
+/// What a [`Storage`] may reach.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// A Cloud Storage emulator, as `host:port` or a URL; it is used in place of Google's service, without
+    /// credentials.
+    pub emulator_host: Option<String>,
+    /// The folders that `file://` addresses may lie in; with none, they are refused.
+    pub file_roots: Vec<PathBuf>,
+}
+
+/// Reads and writes objects. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    gcs: Arc<Gcs>,
+    files: Arc<Files>,
+}
+
+impl Storage {
+    /// A storage that reaches what `settings` say. Connects when first used.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            gcs: Arc::new(Gcs::new(settings.emulator_host)),
+            files: Arc::new(Files::new(settings.file_roots)),
+        }
+    }
+
+    /// Writes an object whole, in place of what was there; readers see the old one or the new one.
+    ///
+    /// # Errors
+    /// See [`Error`]; `Corrupt` when the store received something else.
+    pub async fn put(&self, uri: &ObjectUri, content: Bytes, content_type: &str) -> Result<Stored, Error> {
+        let stored = Stored::of(&content);
+        match object(uri)? {
+            Place::Gs { bucket, object } => {
+                self.gcs.put(uri, (bucket, object), content, content_type, &stored).await?;
+            }
+            Place::File(path) => self.files.put(uri, path, content).await?,
+        }
+        Ok(stored)
+    }
+
+    /// Opens an object for reading in pieces.
+    ///
+    /// # Errors
+    /// See [`Error`]; `NotFound` when there is none.
+    pub async fn open(&self, uri: &ObjectUri) -> Result<ObjectReader, Error> {
+        match object(uri)? {
+            Place::Gs { bucket, object } => self.gcs.open(uri, (bucket, object)).await,
+            Place::File(path) => self.files.open(uri, path).await,
+        }
+    }
+
+    /// Reads an object of at most `limit` bytes whole.
+    ///
+    /// # Errors
+    /// See [`Error`]; `TooLarge` before more than `limit` bytes are held.
+    pub async fn get(&self, uri: &ObjectUri, limit: u64) -> Result<Bytes, Error> {
+        let reader = self.open(uri).await?;
+        let too_large = || Error::TooLarge { uri: uri.to_string(), limit };
+        if reader.size > limit {
+            return Err(too_large());
+        }
+        let mut pieces = reader.into_stream();
+        let mut content = BytesMut::new();
+        while let Some(piece) = pieces.try_next().await? {
+            if (content.len() + piece.len()) as u64 > limit {
+                return Err(too_large());
+            }
+            content.extend_from_slice(&piece);
+        }
+        Ok(content.freeze())
+    }
+
+    /// Copies an object into a local file. The file appears under its name when it is complete.
+    ///
+    /// # Errors
+    /// See [`Error`]; `Local` when the file cannot be written.
+    pub async fn download(&self, uri: &ObjectUri, to: &Path) -> Result<Stored, Error> {
+        let mut pieces = self.open(uri).await?.into_stream();
+        let local = |source| Error::Local { path: to.into(), source };
+        let mut part = to.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).await.map_err(local)?;
+        }
+        let mut file = fs::File::create(&part).await.map_err(local)?;
+        let mut digester = Digester::default();
+        while let Some(piece) = pieces.try_next().await? {
+            digester.update(&piece);
+            file.write_all(&piece).await.map_err(local)?;
+        }
+        file.sync_all().await.map_err(local)?;
+        fs::rename(&part, to).await.map_err(local)?;
+        Ok(digester.finish())
+    }
+}
+
+fn object(uri: &ObjectUri) -> Result<&Place, Error> {
+    match &uri.place {
+        Place::Gs { object, .. } if object.is_empty() => {
+            Err(Error::refused(uri.to_string(), "it names a bucket, not an object in it"))
+        }
+        place => Ok(place),
+    }
+}
+
+/// An object that is being read.
+pub struct ObjectReader {
+    /// The object's size in bytes.
+    pub size: u64,
+    pub(crate) pieces: BoxStream<'static, Result<Bytes, Error>>,
+}
+
+impl ObjectReader {
+    /// The content, piece by piece. It ends with an error when it is not the one that the store has a checksum of.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + Unpin + 'static {
+        self.pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rooted(folder: &Path) -> (Storage, ObjectUri) {
+        let storage = Storage::new(Settings { emulator_host: None, file_roots: vec![folder.join("root")] });
+        (storage, format!("file://{}", folder.display()).parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_back_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, base) = rooted(folder.path());
+        let uri = base.join("root/a b/ü/model.glb").unwrap();
+        let stored = storage.put(&uri, Bytes::from_static(b"abc"), "model/gltf-binary").await.unwrap();
+        assert_eq!(stored, Stored::of(b"abc"));
+        assert_eq!(storage.get(&uri, 3).await.unwrap(), "abc");
+        let copy = folder.path().join("deep/copy");
+        assert_eq!(storage.download(&uri, &copy).await.unwrap(), stored);
+        assert_eq!(std::fs::read(copy).unwrap(), b"abc");
+        storage.put(&uri, Bytes::from_static(b"new"), "model/gltf-binary").await.unwrap();
+        assert_eq!(storage.get(&uri, 3).await.unwrap(), "new");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, base) = rooted(folder.path());
+        let uri = base.join("root/model.glb").unwrap();
+        storage.put(&uri, Bytes::from_static(b"abc"), "text/plain").await.unwrap();
+        assert!(matches!(storage.get(&uri, 2).await, Err(Error::TooLarge { limit: 2, .. })));
+        let missing = storage.get(&base.join("root/missing").unwrap(), 2).await.unwrap_err();
+        assert!(matches!(missing, Error::NotFound { .. }), "{missing:?}");
+        let directory = storage.get(&base.join("root").unwrap(), 2).await.unwrap_err();
+        assert!(matches!(directory, Error::NotFound { .. }), "{directory:?}");
+    }
+
+    #[tokio::test]
+    async fn files_outside_the_roots_are_neither_read_nor_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, base) = rooted(folder.path());
+        std::fs::write(folder.path().join("secret"), "s").unwrap();
+        for name in ["secret", "root2/secret", "root%2f..%2fsecret"] {
+            let Ok(uri) = base.join(name) else { continue };
+            assert!(matches!(storage.get(&uri, 9).await, Err(Error::Refused { .. })), "{name}");
+            let write = storage.put(&uri, Bytes::new(), "text/plain").await;
+            assert!(matches!(write, Err(Error::Refused { .. })), "{name}");
+        }
+        assert_eq!(std::fs::read(folder.path().join("secret")).unwrap(), b"s");
+        let none = Storage::new(Settings::default());
+        assert!(matches!(none.get(&base, 9).await, Err(Error::Refused { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_no_object() {
+        let storage = Storage::new(Settings::default());
+        let bucket = "gs://bucket".parse().unwrap();
+        assert!(matches!(storage.get(&bucket, 1).await, Err(Error::Refused { .. })));
+    }
+}
