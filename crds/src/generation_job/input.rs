@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 /// What the asset is made from: exactly one of image, text and variant.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.image), has(self.text), has(self.variant)].filter(given, given).size() == 1")
+        .message("give exactly one of image, text and variant, such as image: {sources: [{uri: \"gs://bucket/photo.png\"}]}")
+)]
 pub struct Input {
     /// One photo or rendering of the object, or several views of the same object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,11 +104,19 @@ pub struct VariantInput {
 /// Where an input file is: exactly one of uri and configMapKeyRef.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.uri) != has(self.configMapKeyRef)")
+        .message("give exactly one of uri and configMapKeyRef")
+)]
 pub struct Source {
     /// The file's address: `gs://bucket/object`, `https://host/path` (public hosts only), or `file:///path` in the
     /// worker's file system. At most 2048 characters. Example: `gs://my-bucket/photos/cup.png`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^(gs://[^/]+/.+|https://[^/]+.*|file:///.+)$')")
+            .message("write gs://bucket/object, https://host/path or file:///path")
+    )]
     pub uri: Option<String>,
 
     /// A key of a ConfigMap in the job's namespace, at most 1 MiB: a small photo beside the manifest in git, by

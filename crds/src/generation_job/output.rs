@@ -28,6 +28,10 @@ pub struct Output {
     /// characters. Example: `gs://my-bucket/assets`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^(gs://[^/]+.*|file:///.+)$')")
+            .message("write gs://bucket/prefix or file:///path")
+    )]
     pub destination: Option<String>,
 }
 
@@ -67,6 +71,9 @@ pub struct MeshOutput {
 
     /// The texture's edge in pixels: 512, 1024, 2048 or 4096. By `spec.quality` where left out: 512, 1024 or 2048.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new("self in [512, 1024, 2048, 4096]").message("write 512, 1024, 2048 or 4096")
+    )]
     pub texture_size: Option<i32>,
 
     /// Whether to close holes of the surface (default true).

@@ -1,8 +1,12 @@
 //! What a user asks for.
 
 use super::{GenerationJobStatus, Input, Output, Quality, Sampling};
+use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+
+/// The message of the rules that keep a job what it is: what was accepted is what a worker computes.
+const FIXED: &str = "cannot change after creation; create another GenerationJob";
 
 /// What is asked for. Only suspend, cancel, priority and ttlSecondsAfterFinished may change later.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +20,7 @@ use serde::{Deserialize, Serialize};
     category = "trellis",
     derive = "PartialEq",
     derive = "Default",
+    validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name must have at most 63 characters"),
     selectable = ".status.phase",
     selectable = ".status.assignment.worker",
     doc = "One request for a 3D asset. A worker of a fitting WorkerPool turns the input into files; the status says how far it is and where they are.",
@@ -62,8 +67,14 @@ use serde::{Deserialize, Serialize};
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = fixed("model"),
+    validation = fixed("pool"),
+    validation = fixed("webhook")
+)]
 pub struct GenerationJobSpec {
     /// What the asset is made from: exactly one of image, text and variant.
+    #[x_kube(validation = Rule::new("self == oldSelf").message(FIXED))]
     pub input: Input,
 
     /// The model by name, where a pool must run this one and no other. The model of the pool that takes the job where
@@ -75,14 +86,17 @@ pub struct GenerationJobSpec {
     /// Sets what `sampling` and `output.mesh` leave out. `fast`: 12 steps, texture of 512 pixels; `balanced` (default):
     /// 25 steps, 1024 pixels; `high`: 50 steps, 2048 pixels.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message(FIXED))]
     pub quality: Quality,
 
     /// How the model samples.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message(FIXED))]
     pub sampling: Sampling,
 
     /// Which files to make, and where they go.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message(FIXED))]
     pub output: Output,
 
     /// The WorkerPool by name, in the job's namespace or the operator's. Any pool that serves the kind of input where left out.
@@ -100,10 +114,12 @@ pub struct GenerationJobSpec {
     /// input that is invalid is never tried again.
     #[serde(default = "three")]
     #[schemars(range(min = 0, max = 20))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message(FIXED))]
     pub backoff_limit: i32,
 
     /// How long each part of the job may take.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message(FIXED))]
     pub deadlines: Deadlines,
 
     /// When to delete the job after it ended, in seconds, 0 to 31536000. Never where left out. Its files stay. Leave it out for
@@ -118,11 +134,23 @@ pub struct GenerationJobSpec {
 
     /// Ends the job for good when true (default false). Cannot be taken back.
     #[serde(default)]
+    #[x_kube(
+        validation = Rule::new("self || !oldSelf")
+            .message("a cancelled job stays cancelled; create another GenerationJob")
+    )]
     pub cancel: bool,
 
     /// Whom to tell when the job ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+}
+
+/// The rule that the optional field `name` stays as it is, absence included.
+fn fixed(name: &str) -> Rule {
+    let rule = format!(
+        "has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+    );
+    Rule::new(rule).message(FIXED).field_path(format!(".{name}"))
 }
 
 impl Default for GenerationJobSpec {
@@ -192,5 +220,8 @@ pub struct Webhook {
     /// The address that gets one POST with the job's name, phase and outputs as JSON. https only, public hosts only. At most
     /// 2048 characters.
     #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^https://[^/]+.*$')").message("write https://host/path")
+    )]
     pub url: String,
 }

@@ -90,7 +90,7 @@ fn is_zero(n: &i32) -> bool {
     *n == 0
 }
 
-/// Where a job is.
+/// Where the job is: `Pending`, `Processing`, `Completed`, `Failed` or `Cancelled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     /// Waits for a worker.
@@ -213,7 +213,7 @@ pub enum Outcome {
     Lost,
 }
 
-/// Why an attempt failed.
+/// Why the attempt failed: `InvalidInput` (never tried again), `Transient`, `OutOfMemory`, `Internal` or `WorkerCrashed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FailureReason {
     /// The input cannot become an asset: trying again is of no use.

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
     category = "trellis",
     derive = "PartialEq",
     derive = "Default",
+    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name must have at most 50 characters"),
     scale(
         spec_replicas_path = ".spec.replicas.min",
         status_replicas_path = ".status.replicas",
@@ -70,6 +71,10 @@ pub struct WorkerPoolSpec {
     /// Where the model folder is, the one with `pipeline.json` and `ckpts/`: `gs://bucket/prefix` or `file:///path` in the
     /// worker's file system. Each node keeps a copy. Example: `gs://my-bucket/models/TRELLIS-image-large`.
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^(gs://[^/]+/.+|file:///.+)$')")
+            .message("write gs://bucket/prefix or file:///path")
+    )]
     pub model_uri: String,
 
     /// The kinds of input the model takes: `image` (default), `text`, `variant`.
@@ -106,6 +111,10 @@ pub struct WorkerPoolSpec {
     /// The workers' pods: an ordinary pod template with a container named `worker`. The operator adds to that container what a
     /// worker needs (environment, port, probes, the accelerator, a restricted security context) where the template says nothing.
     #[schemars(schema_with = "pod_template")]
+    #[x_kube(
+        validation = Rule::new("self.spec.containers.exists(c, c.name == 'worker')")
+            .message("name one of spec.containers worker: it is the one that runs the jobs")
+    )]
     pub template: PodTemplateSpec,
 
     /// The Kueue LocalQueue that admits the workers' pods, where Kueue manages quota. Sets the label
@@ -118,6 +127,9 @@ pub struct WorkerPoolSpec {
 /// How many workers a pool has.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.min <= self.max").message("min must not be larger than max; raise max first")
+)]
 pub struct Replicas {
     /// Workers that are kept without any job, 0 to 1000 (default 0). `kubectl scale` sets this.
     #[serde(default)]
@@ -142,6 +154,10 @@ impl Default for Replicas {
 pub struct Accelerator {
     /// The extended resource that the device plugin offers. Example: `nvidia.com/gpu`.
     #[schemars(length(min = 3, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[^/]+/[^/]+$')")
+            .message("write the resource with its domain, such as nvidia.com/gpu")
+    )]
     pub resource: String,
 
     /// How many of them, 1 to 16 (default 1).
