@@ -94,8 +94,11 @@ impl Gcs {
         let builder = Storage::builder().with_retry_policy(retry);
         match &self.emulator {
             Some(host) => {
+                // The client's `Host` header lacks the port, and emulators tell it by that where to send the parts of
+                // a resumable upload. So everything goes in one part.
                 let anonymous = anonymous::Builder::new().build();
-                builder.with_endpoint(host).with_credentials(anonymous).build().await
+                let builder = builder.with_endpoint(host).with_credentials(anonymous);
+                builder.with_resumable_upload_threshold(usize::MAX).build().await
             }
             None => builder.build().await,
         }
