@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Formatting, clippy, licences, generated files, charts. Each check is run even when one before it failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=()
+check() { # name command...
+    local name=$1 started=$SECONDS
+    shift
+    if "$@"; then
+        printf '%-28s ok (%d s)\n' "$name" $((SECONDS - started))
+    else
+        printf '%-28s FAILED: %s\n' "$name" "$*"
+        failed+=("$name")
+    fi
+}
+
+cargo_deny=0.20.2
+if ! cargo deny --version 2>/dev/null | grep -q " $cargo_deny\$"; then
+    echo "Building cargo-deny $cargo_deny, once (about 5 minutes on 2 cores) ..."
+    cargo install cargo-deny --version $cargo_deny --locked --quiet --root "$TRELLIS_CACHE/tools" || exit 1
+fi
+
+charts() {
+    local helm kubeconform
+    helm=$(cargo run $PROFILE --quiet -p trellis-e2e --bin cluster -- tool helm) || return 1
+    kubeconform=$(cargo run $PROFILE --quiet -p trellis-e2e --bin cluster -- tool kubeconform) || return 1
+    scripts/lint-charts.sh "$helm" "$kubeconform"
+}
+
+# rustls picks its provider by itself only while there is one; `ring` may stand in the lock file for other platforms, but nothing here may build it.
+one_tls_provider() {
+    [ -z "$(cargo tree --workspace --edges normal,build --prefix none 2>/dev/null | grep -E '^(ring|openssl-sys|native-tls) ')" ]
+}
+
+check formatting cargo fmt --all --check
+check clippy cargo clippy $PROFILE --quiet --workspace --all-targets -- --deny warnings
+check "licences and bans" cargo deny --offline --log-level error check bans licenses sources
+check "one TLS provider" one_tls_provider
+check "generated files" cargo run $PROFILE --quiet -p trellis-crds --bin crdgen -- --check
+check charts charts
+
+[ ${#failed[@]} = 0 ] || {
+    echo "lint: ${failed[*]} failed"
+    exit 1
+}

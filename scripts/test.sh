@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs every test: unit, golden, API server, cluster. The last line counts them.
+#
+# The tests that need pods run against the local cluster, which is started here and stopped again unless it was up before.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+cargo build $PROFILE --quiet -p trellis-e2e --bins || exit 1
+cluster=$CARGO_TARGET_DIR/release/cluster
+started=
+if [ "${CLUSTER:-}" != current ] && ! "$cluster" status --quiet; then
+    started=yes
+    trap 'rm -f "$log"; "$cluster" down' EXIT
+fi
+"$CARGO_TARGET_DIR/release/demo" --install-only || exit 1
+
+cargo test $PROFILE --workspace --no-fail-fast 2>&1 | tee "$log"
+result=${PIPESTATUS[0]}
+
+[ -z "$started" ] || { trap 'rm -f "$log"' EXIT; "$cluster" down || result=1; }
+awk '/^test result:/ { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed; exit failed > 0 || passed == 0 }' "$log" || result=1
+exit "$result"
