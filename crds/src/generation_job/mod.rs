@@ -99,6 +99,37 @@ mod tests {
     }
 
     #[test]
+    fn the_types_add_and_lose_nothing_of_a_stored_specification() {
+        let stored = serde_json::json!({
+            "input": { "image": { "sources": [{ "uri": "gs://b/cup.png" }], "multiImageMode": "stochastic" } },
+            "model": "trellis-image-large",
+            "quality": "high",
+            "sampling": { "seed": 1, "samples": 2, "structuredLatent": { "steps": 30, "cfgStrength": 3.5 } },
+            "output": {
+                "formats": ["glb", "ply"],
+                "mesh": { "simplify": 0.9, "textureSize": 2048, "fillHoles": true },
+                "preview": true,
+                "destination": "gs://b/assets"
+            },
+            "pool": "image",
+            "priority": 5,
+            "backoffLimit": 0,
+            "deadlines": { "queueSeconds": 60, "startSeconds": 300, "runSeconds": 3600 },
+            "ttlSecondsAfterFinished": 60,
+            "suspend": false,
+            "cancel": true,
+            "webhook": { "url": "https://example.com/done" }
+        });
+        let typed: GenerationJobSpec = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(typed).unwrap(), stored);
+    }
+
+    #[test]
+    fn an_untouched_status_is_written_as_nothing() {
+        assert_eq!(serde_json::to_value(GenerationJobStatus::default()).unwrap(), serde_json::json!({}));
+    }
+
+    #[test]
     fn a_job_without_status_is_pending() {
         let job = GenerationJob::new("cup", GenerationJobSpec::default());
         assert_eq!(job.phase(), Phase::Pending);

@@ -66,7 +66,10 @@ pub enum Format {
 pub struct MeshOutput {
     /// The part of the triangles to remove, 0 to 0.99 (default 0.95). 0 keeps all, some 300,000 for a usual object.
     #[serde(default = "most_triangles")]
-    #[schemars(range(min = 0.0, max = 0.99))]
+    // Not `maximum: 0.99`: the API server rounds it in its message, and would tell people to write 0.
+    #[x_kube(
+        validation = Rule::new("self >= 0.0 && self <= 0.99").message("write a number from 0 to 0.99")
+    )]
     pub simplify: f64,
 
     /// The texture's edge in pixels: 512, 1024, 2048 or 4096. By `spec.quality` where left out: 512, 1024 or 2048.
