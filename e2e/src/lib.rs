@@ -1,12 +1,16 @@
 //! The local Kubernetes cluster and the tests that need one.
 
 mod apiserver;
+pub mod cluster;
+mod command;
 mod control_plane;
 mod crds;
+pub mod images;
 mod namespace;
 pub mod paths;
 mod pki;
 pub mod tools;
+mod wait;
 
 pub use apiserver::{ApiServer, AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use crds::install_crds;

@@ -28,7 +28,7 @@ const fn program(module: &'static str, name: &'static str, package: &'static str
 }
 
 /// Every program, in the order in which a first build is useful.
-pub const PROGRAMS: [Program; 19] = [
+pub const PROGRAMS: [Program; 18] = [
     program("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
     program("kubernetes", "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     program("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
@@ -46,10 +46,9 @@ pub const PROGRAMS: [Program; 19] = [
     ),
     program("containerd", "ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
     program("runc", "runc", "github.com/opencontainers/runc"),
-    program("cni", "bridge", "github.com/containernetworking/plugins/plugins/main/bridge"),
+    program("cni", "ptp", "github.com/containernetworking/plugins/plugins/main/ptp"),
     program("cni", "loopback", "github.com/containernetworking/plugins/plugins/main/loopback"),
     program("cni", "host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
-    program("cni", "portmap", "github.com/containernetworking/plugins/plugins/meta/portmap"),
     program("coredns", "coredns", "github.com/coredns/coredns"),
     program("fake-gcs-server", "fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
 ];

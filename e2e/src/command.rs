@@ -1,0 +1,24 @@
+//! Running other programs.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::tools::last_lines;
+
+/// Runs a short command to its end.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a short command to its end and returns what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    if !output.status.success() {
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{name} {} failed ({}): {}", arguments.join(" "), output.status, last_lines(&said, 15));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
