@@ -1,1 +1,25 @@
-//! TRELLIS on libtorch: an image or a text in, 3D asset files out.
+//! TRELLIS on libtorch: an image in, a 3D asset out.
+//!
+//! The modules follow the model (Xiang et al., "Structured 3D Latents for Scalable and Versatile 3D Generation",
+//! 2024): [`image`] and [`dinov2`] turn a photo into a condition, [`sparse_structure`] finds the voxels that the
+//! object touches, [`slat`] fills them with structured latents and decodes these, [`flexicubes`] extracts the
+//! surface. [`pipeline`] ties them together; most users need only [`Pipeline`].
+
+pub mod device;
+pub mod dinov2;
+pub mod error;
+pub mod export;
+pub mod flexicubes;
+pub mod image;
+pub mod mesh;
+pub mod nn;
+pub mod noise;
+pub mod pipeline;
+pub mod render;
+pub mod sampler;
+pub mod slat;
+pub mod sparse;
+pub mod sparse_structure;
+pub mod weights;
+
+pub use error::{Error, Result};

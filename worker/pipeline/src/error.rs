@@ -1,0 +1,96 @@
+//! The one error type of the library. Its messages are written for the person who asked for the asset.
+
+use std::path::PathBuf;
+
+use tch::TchError;
+
+use crate::weights::WeightsError;
+
+/// `Result` with this library's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an asset could not be made. The variants are what a caller may want to react to differently.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image or an option cannot be used, however often it is tried. The message says what to change.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// The model generated nothing: no voxel or no surface. Another seed or image may help.
+    #[error("the model found no object ({0}); try another seed, or an image that shows one whole object")]
+    Empty(&'static str),
+    /// The model folder lacks something or holds something that this program cannot run.
+    #[error("model {path}: {message}", path = path.display())]
+    Model {
+        /// The file or folder that is wrong.
+        path: PathBuf,
+        /// What is wrong with it, and what was expected.
+        message: String,
+    },
+    /// The tensors in a file are not those that its configuration asks for.
+    #[error(transparent)]
+    Weights(#[from] Box<WeightsError>),
+    /// A file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason the operating system gives.
+        source: std::io::Error,
+    },
+    /// The device that was asked for is not there.
+    #[error("{0}")]
+    Device(String),
+    /// The memory of the device did not suffice.
+    #[error("out of memory on the device: {0}")]
+    OutOfMemory(String),
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// libtorch refused an operation: a defect of this program.
+    #[error("libtorch: {0}")]
+    Torch(String),
+}
+
+impl From<TchError> for Error {
+    /// Keeps the first line of libtorch's message; the rest is a C++ stack trace.
+    fn from(error: TchError) -> Self {
+        let text = error.to_string();
+        let text = text.strip_prefix("Internal torch error: ").unwrap_or(&text);
+        let line = text.lines().next().unwrap_or_default().to_owned();
+        if line.contains("out of memory") || line.contains("can't allocate memory") {
+            Self::OutOfMemory(line)
+        } else {
+            Self::Torch(line)
+        }
+    }
+}
+
+impl Error {
+    /// An [`Error::Io`] about `path`, for `map_err`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// An [`Error::Model`] about `path`.
+    pub fn model(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
+        Self::Model { path: path.into(), message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_allocation_is_told_apart_from_a_defect() {
+        let cuda =
+            TchError::Torch("CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from".into());
+        let cpu = TchError::Torch("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried".into());
+        let shape = TchError::Torch("mat1 and mat2 shapes cannot be multiplied\nframe #0".into());
+        assert!(matches!(Error::from(cuda), Error::OutOfMemory(_)));
+        assert!(matches!(Error::from(cpu), Error::OutOfMemory(_)));
+        assert_eq!(Error::from(shape).to_string(), "libtorch: mat1 and mat2 shapes cannot be multiplied");
+    }
+}

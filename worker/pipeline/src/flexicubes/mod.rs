@@ -1,0 +1,1 @@
+//! Dual iso-surface extraction from a grid of signed distances.

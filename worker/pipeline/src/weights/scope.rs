@@ -1,0 +1,118 @@
+//! Taking tensors by path while a model is built, and the account of what was taken.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{Placement, TensorFile, WeightsError};
+use crate::Result;
+
+/// What was taken from a file, and what was wrong with it.
+pub(super) struct Account {
+    file: TensorFile,
+    placement: Placement,
+    left: BTreeSet<String>,
+    wrong: WeightsError,
+}
+
+impl Account {
+    pub(super) fn open(file: TensorFile, placement: Placement) -> RefCell<Self> {
+        let wrong = WeightsError { path: file.path().to_owned(), ..WeightsError::default() };
+        let left = file.shapes().map(|(name, _)| name.to_owned()).collect();
+        RefCell::new(Self { file, placement, left, wrong })
+    }
+
+    /// Fails when a tensor was missing, unfit or left over.
+    pub(super) fn close(mut self) -> Result<()> {
+        self.wrong.surplus.extend(self.left);
+        if self.wrong.is_empty() { Ok(()) } else { Err(Box::new(self.wrong).into()) }
+    }
+
+    fn take(&mut self, path: String, shape: &[i64], kind: Kind) -> Result<Tensor> {
+        let options = (kind, self.placement.device);
+        self.left.remove(&path);
+        match self.file.shape(&path) {
+            None => self.wrong.missing.push(path),
+            Some(found) if found != shape => {
+                self.wrong.unfit.push(format!("{path} is {found:?}, expected {shape:?}"));
+            }
+            Some(_) => {
+                let stored = self.file.tensor(&path)?;
+                let stored = stored.filter(|tensor| tensor.is_floating_point());
+                let Some(stored) = stored else {
+                    self.wrong.unfit.push(format!("{path} holds no floating-point numbers"));
+                    return Ok(Tensor::f_zeros(shape, options)?);
+                };
+                let tensor = stored.f_to_device(self.placement.device)?.f_to_kind(kind)?;
+                if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                    self.wrong.unfit.push(format!("{path} holds numbers that are not finite"));
+                }
+                return Ok(tensor);
+            }
+        }
+        // A stand-in lets the constructor go on and find whatever else is wrong; `close` fails then.
+        Ok(Tensor::f_zeros([1], options)?)
+    }
+}
+
+/// A place in a checkpoint's tree of tensors, like `blocks.3.self_attn`.
+pub struct Weights<'a> {
+    account: &'a RefCell<Account>,
+    prefix: String,
+    kind: Kind,
+}
+
+impl<'a> Weights<'a> {
+    pub(super) fn root(account: &'a RefCell<Account>) -> Self {
+        Self { account, prefix: String::new(), kind: Kind::Float }
+    }
+
+    /// The place `name` below this one.
+    pub fn at(&self, name: impl Display) -> Self {
+        Self { account: self.account, prefix: self.path(name), kind: self.kind }
+    }
+
+    /// This place, where tensors are of the torso's kind ([`Placement::torso`]) instead of `Float`.
+    pub fn torso(&self) -> Self {
+        let kind = self.account.borrow().placement.torso;
+        Self { account: self.account, prefix: self.prefix.clone(), kind }
+    }
+
+    /// The kind that [`Weights::tensor`] gives here.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where the tensors are.
+    pub fn device(&self) -> Device {
+        self.account.borrow().placement.device
+    }
+
+    /// Takes the tensor `name`, which must have `shape`, in the kind of this place. A tensor that is not there or does
+    /// not fit is noted for [`Checkpoint::build`](super::Checkpoint::build) to report, and a stand-in is returned.
+    ///
+    /// # Errors
+    /// When memory does not suffice.
+    pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.account.borrow_mut().take(self.path(name), shape, self.kind)
+    }
+
+    /// The same in `Float` whatever the kind of this place: for norms, which always compute in f32.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn float(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.account.borrow_mut().take(self.path(name), shape, Kind::Float)
+    }
+
+    /// Says that the file may hold `name` but inference has no use for it.
+    pub fn skip(&self, name: &str) {
+        self.account.borrow_mut().left.remove(&self.path(name));
+    }
+
+    fn path(&self, name: impl Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+}

@@ -1,0 +1,131 @@
+//! Parity with the reference: a stage's fixture folder, and comparisons that are printed as rows of a table.
+//!
+//! `TRELLIS_GOLDEN` names the folder of fixtures (`tests/golden` unless set); where there is none, tests fail. A stage
+//! that the folder lacks is named as skipped. `TRELLIS_TEST_DEVICE=cuda` runs the models on the GPU, in f32.
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+use trellis::device::DeviceChoice;
+use trellis::weights::{Checkpoint, Placement, TensorFile};
+
+/// One stage's folder of fixtures.
+pub struct Stage {
+    name: String,
+    folder: PathBuf,
+    meta: Meta,
+    /// The device to run models on.
+    pub device: Device,
+    failures: RefCell<Vec<String>>,
+    compared: Cell<usize>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(default)]
+    tolerance: std::collections::BTreeMap<String, Tolerance>,
+}
+
+#[derive(Deserialize)]
+struct Tolerance {
+    suggested_atol_fp32: f64,
+}
+
+impl Stage {
+    /// Opens the stage in folder `name`, or says that it is skipped.
+    pub fn open(name: &str) -> Option<Self> {
+        let root = std::env::var_os("TRELLIS_GOLDEN")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"), PathBuf::from);
+        assert!(root.is_dir(), "no fixtures at {}: set TRELLIS_GOLDEN to a folder of them", root.display());
+        let folder = root.join(name);
+        if !folder.is_dir() {
+            println!("parity {name:<34} skipped: {} does not hold it", root.display());
+            return None;
+        }
+        let meta = std::fs::read_to_string(folder.join("meta.json")).expect("the stage has a meta.json");
+        let meta = serde_json::from_str(&meta).expect("meta.json is as documented");
+        let name = name.to_owned();
+        Some(Self { name, folder, meta, device: device(), failures: RefCell::default(), compared: Cell::new(0) })
+    }
+
+    /// A file of the stage.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    /// The stage's model: `config.json` and `weights.safetensors`.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint::from_files(&self.path("config.json"), &self.path("weights.safetensors")).expect("a checkpoint")
+    }
+
+    /// The test device, in f32.
+    pub fn placement(&self) -> Placement {
+        Placement::float(self.device)
+    }
+
+    /// A tensor of `inputs.safetensors`, on the test device.
+    pub fn input(&self, name: &str) -> Tensor {
+        self.tensor("inputs.safetensors", name).to_device(self.device)
+    }
+
+    /// A tensor of `outputs.safetensors`.
+    pub fn output(&self, name: &str) -> Tensor {
+        self.tensor("outputs.safetensors", name)
+    }
+
+    /// A tensor of any safetensors file of the stage.
+    pub fn tensor(&self, file: &str, name: &str) -> Tensor {
+        let file = TensorFile::open(&self.path(file)).expect("a safetensors file");
+        file.tensor(name).expect("a readable tensor").unwrap_or_else(|| panic!("{} has no {name}", self.name))
+    }
+
+    /// Compares with the output `name`, within the tolerance that `meta.json` states for it.
+    pub fn close(&self, name: &str, actual: &Tensor) {
+        let tolerance = self.meta.tolerance.get(name).unwrap_or_else(|| panic!("{} states no tolerance for {name}", self.name));
+        self.within(name, actual, &self.output(name), tolerance.suggested_atol_fp32);
+    }
+
+    /// Compares with the output `name` exactly.
+    pub fn exact(&self, name: &str, actual: &Tensor) {
+        self.within(name, actual, &self.output(name), 0.0);
+    }
+
+    /// Compares two tensors and prints a row. Failures are raised together when the stage is dropped.
+    pub fn within(&self, name: &str, actual: &Tensor, expected: &Tensor, tolerance: f64) {
+        let actual = actual.to_device(Device::Cpu);
+        let (error, verdict) = if actual.size() != expected.size() {
+            (f64::NAN, format!("shape {:?}, expected {:?}", actual.size(), expected.size()))
+        } else if expected.numel() == 0 {
+            (0.0, "ok".to_owned())
+        } else {
+            let error = (actual.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
+            (error, if error <= tolerance { "ok".to_owned() } else { "TOO FAR".to_owned() })
+        };
+        let row = format!("parity {:<34} {name:<32} max error {error:<10.3e} tolerance {tolerance:<9.1e} {verdict}", self.name);
+        println!("{row}");
+        self.compared.set(self.compared.get() + 1);
+        if verdict != "ok" {
+            self.failures.borrow_mut().push(row);
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let failures = self.failures.borrow();
+            assert!(failures.is_empty(), "differs from the reference:\n{}", failures.join("\n"));
+            assert!(self.compared.get() > 0, "{} compared nothing", self.name);
+        }
+    }
+}
+
+/// Tests run in parallel, so each keeps libtorch to one thread.
+fn device() -> Device {
+    let choice = std::env::var("TRELLIS_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    let device = choice.parse::<DeviceChoice>().and_then(DeviceChoice::resolve).expect("TRELLIS_TEST_DEVICE");
+    tch::set_num_threads(1);
+    device
+}
