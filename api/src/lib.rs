@@ -1,1 +1,20 @@
-//! REST facade over GenerationJobs.
+//! REST facade over GenerationJobs: requests become custom resources, and their status is read back. It keeps no state of its own, so any
+//! replica answers any request.
+
+mod app;
+mod auth;
+mod cluster;
+mod images;
+mod jobs;
+mod middleware;
+mod openapi;
+mod pools;
+mod problem;
+mod request;
+mod routes;
+mod serve;
+mod settings;
+
+pub use auth::keys::{Key, Keys, KeysError};
+pub use serve::{ServeError, serve};
+pub use settings::Settings;

@@ -1,0 +1,210 @@
+//! Kubernetes as this service uses it: watches that fill stores, and calls with a deadline whose failures have names.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _, future};
+use kube::api::Api;
+use kube::core::{DeserializeGuard, Status};
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, reflector};
+use kube::{Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+/// How long a call may take. The API server itself gives up on most after 60 s, long after a client has lost patience.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    /// There is no such object.
+    #[error("no such object")]
+    NotFound,
+    /// There is an object of this name already.
+    #[error("an object of this name exists")]
+    AlreadyExists,
+    /// The object breaks rules of the schema or of a policy.
+    #[error("the API server refuses the object")]
+    Invalid(Vec<Violation>),
+    /// A ResourceQuota of the namespace is used up.
+    #[error("the namespace's quota is used up")]
+    QuotaExceeded,
+    /// The API server cannot be reached, or is overloaded.
+    #[error("the API server cannot be reached: {0}")]
+    Unavailable(String),
+    /// The API server says no for a reason that only an administrator can change, such as missing rights.
+    #[error("the API server answers {code} {reason}: {message}")]
+    Refused {
+        /// The HTTP status.
+        code: u16,
+        /// The reason in a word.
+        reason: String,
+        /// The reason for people; may name internals.
+        message: String,
+    },
+}
+
+/// A rule that an object breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// The field of the object, such as `spec.sampling.seed`; may be empty.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl From<kube::Error> for ClusterError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::from(*status),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<Status> for ClusterError {
+    fn from(status: Status) -> Self {
+        let is_about_job = |details: &kube::core::response::StatusDetails| details.kind != "namespaces";
+        if status.is_not_found() && status.details.as_ref().is_none_or(is_about_job) {
+            Self::NotFound
+        } else if status.is_already_exists() {
+            Self::AlreadyExists
+        } else if status.is_invalid() {
+            Self::Invalid(violations(status))
+        } else if status.is_forbidden() && status.message.contains("exceeded quota") {
+            Self::QuotaExceeded
+        } else if status.code == 429 || status.code >= 500 {
+            Self::Unavailable(format!("{} {}", status.code, status.reason))
+        } else {
+            Self::Refused { code: status.code, reason: status.reason, message: status.message }
+        }
+    }
+}
+
+fn violations(status: Status) -> Vec<Violation> {
+    let causes = status.details.map(|details| details.causes).unwrap_or_default();
+    if causes.is_empty() {
+        return vec![Violation { field: String::new(), message: status.message }];
+    }
+    causes.into_iter().map(|cause| Violation { field: cause.field, message: cause.message }).collect()
+}
+
+/// Makes a call, and gives up on it after a while.
+pub(crate) async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, ClusterError> {
+    match tokio::time::timeout(DEADLINE, call).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(ClusterError::Unavailable(format!("no answer within {} s", DEADLINE.as_secs()))),
+    }
+}
+
+/// A store of the objects behind `api`, and the future that fills it for as long as it is polled. It survives the API server's absence and objects
+/// that it cannot read; then the store keeps what it had.
+pub(crate) fn watch<K>(
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+) -> (Store<K>, impl Future<Output = ()> + Send)
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default + Clone + Eq + Hash + Send + Sync,
+{
+    let (store, writer) = reflector::store();
+    let events = decoded(watcher::watcher(api, config).default_backoff());
+    let fill = reflector::reflector(writer, events).for_each(|event| {
+        if let Err(error) = event {
+            tracing::warn!(%error, kind = %K::kind(&K::DynamicType::default()), "watch interrupted");
+        }
+        future::ready(())
+    });
+    (store, fill)
+}
+
+fn decoded<K: Resource + Send>(
+    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
+    events.filter_map(|event| future::ready(event.map(decode).transpose()))
+}
+
+fn decode<K: Resource>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+    Some(match event {
+        Event::Apply(object) => Event::Apply(readable(object)?),
+        Event::Delete(object) => Event::Delete(readable(object)?),
+        Event::InitApply(object) => Event::InitApply(readable(object)?),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}
+
+fn readable<K: Resource>(object: DeserializeGuard<K>) -> Option<K> {
+    match object.0 {
+        Ok(mut object) => {
+            // By far the largest part of a small object, and of no use here.
+            object.managed_fields_mut().clear();
+            Some(object)
+        }
+        Err(invalid) => {
+            tracing::warn!(
+                error = invalid.error,
+                "an object cannot be read; is the installed definition of another version?"
+            );
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::response::{StatusCause, StatusDetails, reason};
+
+    fn status(code: u16, reason: &str, message: &str) -> Status {
+        Status::failure(message, reason).with_code(code)
+    }
+
+    #[test]
+    fn answers_get_the_names_that_callers_decide_on() {
+        let named = |status: Status| ClusterError::from(status);
+        assert!(matches!(named(status(404, reason::NOT_FOUND, "")), ClusterError::NotFound));
+        assert!(matches!(named(status(409, reason::ALREADY_EXISTS, "")), ClusterError::AlreadyExists));
+        let quota = status(403, reason::FORBIDDEN, "exceeded quota: jobs, requested: 1");
+        assert!(matches!(named(quota), ClusterError::QuotaExceeded));
+        assert!(matches!(named(status(403, reason::FORBIDDEN, "no right")), ClusterError::Refused { .. }));
+        for code in [429, 500, 503, 504] {
+            assert!(matches!(named(status(code, "", "")), ClusterError::Unavailable(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_missing_namespace_is_not_a_missing_job() {
+        let details = StatusDetails {
+            name: "team".into(),
+            kind: "namespaces".into(),
+            group: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 0,
+        };
+        let answer = status(404, reason::NOT_FOUND, "namespaces \"team\" not found").with_details(details);
+        assert!(matches!(ClusterError::from(answer), ClusterError::Refused { code: 404, .. }));
+    }
+
+    #[test]
+    fn every_cause_of_a_refusal_is_kept() {
+        let cause =
+            |field: &str| StatusCause { reason: String::new(), message: "no".into(), field: field.into() };
+        let details = StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: vec![cause("spec.quality"), cause("")],
+            retry_after_seconds: 0,
+        };
+        let ClusterError::Invalid(violations) = status(422, reason::INVALID, "").with_details(details).into()
+        else {
+            panic!("not Invalid");
+        };
+        assert_eq!(violations.iter().map(|v| v.field.as_str()).collect::<Vec<_>>(), ["spec.quality", ""]);
+    }
+}

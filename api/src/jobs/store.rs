@@ -1,0 +1,101 @@
+//! Reading and ending jobs.
+
+use std::sync::Arc;
+
+use kube::api::DeleteParams;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt as _};
+use trellis_crds::{GenerationJob, labels};
+
+use super::{JobError, JobId};
+use crate::auth::Caller;
+use crate::cluster::{self, ClusterError};
+
+/// Every job that came over REST, in whatever namespace: read from a watch, written to the API server.
+#[derive(Clone)]
+pub(crate) struct Jobs {
+    client: Client,
+    store: Store<GenerationJob>,
+}
+
+impl Jobs {
+    /// The jobs, and the future that keeps up with them.
+    pub(crate) fn watch(client: Client) -> (Self, impl Future<Output = ()> + Send) {
+        let ours =
+            watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGED_BY_API));
+        let (store, fill) = cluster::watch(Api::all(client.clone()), ours);
+        (Self { client, store }, fill)
+    }
+
+    /// Waits until all jobs were read once. False where the watch was given up.
+    pub(crate) async fn ready(&self) -> bool {
+        self.store.wait_until_ready().await.is_ok()
+    }
+
+    /// The caller's job of this id. A job that another replica has just created, or this one, may be missing from the
+    /// store for a moment: then the API server is asked.
+    pub(crate) async fn find(&self, caller: &Caller, id: &JobId) -> Result<Arc<GenerationJob>, JobError> {
+        let key = ObjectRef::new(id.as_str()).within(&caller.namespace);
+        let job = match self.store.get(&key) {
+            Some(job) => job,
+            None => Arc::new(cluster::call(self.api(caller).get(id.as_str())).await?),
+        };
+        if belongs_to(&job, caller) { Ok(job) } else { Err(JobError::NotFound) }
+    }
+
+    /// The caller's jobs, the newest first.
+    #[must_use]
+    pub(crate) fn list(&self, caller: &Caller) -> Vec<Arc<GenerationJob>> {
+        let mut jobs = self.store.state_filter(|job| belongs_to(job, caller));
+        jobs.sort_by_cached_key(|job| {
+            std::cmp::Reverse((job.creation_timestamp().map(|time| time.0), job.name_any()))
+        });
+        jobs
+    }
+
+    /// Creates a job.
+    pub(crate) async fn create(
+        &self,
+        caller: &Caller,
+        job: &GenerationJob,
+    ) -> Result<GenerationJob, ClusterError> {
+        cluster::call(self.api(caller).create(&Default::default(), job)).await
+    }
+
+    /// Deletes the caller's job, and so ends it in mid-run. Returns what it was.
+    pub(crate) async fn delete(&self, caller: &Caller, id: &JobId) -> Result<Arc<GenerationJob>, JobError> {
+        let job = self.find(caller, id).await?;
+        cluster::call(self.api(caller).delete(id.as_str(), &DeleteParams::background())).await?;
+        Ok(job)
+    }
+
+    fn api(&self, caller: &Caller) -> Api<GenerationJob> {
+        Api::namespaced(self.client.clone(), &caller.namespace)
+    }
+}
+
+fn belongs_to(job: &GenerationJob, caller: &Caller) -> bool {
+    let labels = job.labels();
+    job.namespace().as_deref() == Some(&caller.namespace)
+        && labels.get(labels::MANAGED_BY).is_some_and(|value| value == labels::MANAGED_BY_API)
+        && labels.get(labels::USER) == Some(&caller.user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_belongs_to_its_user_in_its_namespace_and_to_no_one_else() {
+        let alice = Caller { user: "alice".into(), namespace: "team".into() };
+        let mut job = GenerationJob::default();
+        job.metadata.namespace = Some("team".into());
+        job.labels_mut().insert(labels::USER.into(), "alice".into());
+        assert!(!belongs_to(&job, &alice), "jobs of kubectl are not the API's");
+        job.labels_mut().insert(labels::MANAGED_BY.into(), labels::MANAGED_BY_API.into());
+        assert!(belongs_to(&job, &alice));
+        assert!(!belongs_to(&job, &Caller { user: "bob".into(), ..alice.clone() }));
+        assert!(!belongs_to(&job, &Caller { namespace: "other".into(), ..alice }));
+    }
+}

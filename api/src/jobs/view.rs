@@ -1,0 +1,279 @@
+//! Jobs as clients see them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde::{Deserialize, Serialize};
+use trellis_crds::{GenerationJob, OutputFile, Phase, conditions};
+use utoipa::ToSchema;
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// Waits for a worker.
+    Pending,
+    /// A worker has it.
+    Processing,
+    /// The files are there.
+    Completed,
+    /// Failed for good.
+    Failed,
+    /// Was cancelled.
+    Cancelled,
+}
+
+impl From<Phase> for Status {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Pending => Self::Pending,
+            Phase::Processing => Self::Processing,
+            Phase::Completed => Self::Completed,
+            Phase::Failed => Self::Failed,
+            Phase::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// A job that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "gj-01jd3y8w5x4k2m9v7t6r5q4p3n",
+    "status": "pending",
+    "created_at": "2026-11-24T07:30:00Z",
+    "links": {
+        "self": "/api/v1/jobs/gj-01jd3y8w5x4k2m9v7t6r5q4p3n",
+        "status": "/api/v1/jobs/gj-01jd3y8w5x4k2m9v7t6r5q4p3n/status",
+        "result": "/api/v1/jobs/gj-01jd3y8w5x4k2m9v7t6r5q4p3n/result",
+    },
+}))]
+pub(crate) struct JobResponse {
+    /// The job's id.
+    pub id: String,
+    /// Where the job is.
+    pub status: Status,
+    /// When the request was accepted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// Where to go on.
+    pub links: Links,
+}
+
+/// Paths of a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Links {
+    /// All about the job. `DELETE` ends it.
+    #[serde(rename = "self")]
+    pub own: String,
+    /// How far it is.
+    pub status: String,
+    /// Its asset, once it is completed.
+    pub result: String,
+}
+
+/// How far a job is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobStatus {
+    /// The job's id.
+    #[schema(example = "gj-01jd3y8w5x4k2m9v7t6r5q4p3n")]
+    pub id: String,
+    /// Where the job is.
+    pub status: Status,
+    /// Why it is still pending, in a word, e.g. `NoIdleWorker`, `BackingOff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How far the attempt that runs is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Attempts so far that failed.
+    pub failed_attempts: i32,
+    /// When the request was accepted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub created_at: Option<Timestamp>,
+    /// When the attempt that completed the job started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When the job ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub completed_at: Option<Timestamp>,
+    /// When the job will presumably be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub estimated_completion_at: Option<Timestamp>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Progress {
+    /// The stage that runs.
+    #[schema(example = "structured_latent")]
+    pub stage: String,
+    /// Percent done of the whole attempt, 0 to 100.
+    pub percent: i32,
+}
+
+/// Why a job failed for good.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct JobError {
+    /// `InvalidInput`, `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed` or `DeadlineExceeded`.
+    #[schema(example = "OutOfMemory")]
+    pub code: String,
+    /// What happened, and what to do.
+    pub message: String,
+    /// Whether the same request may succeed when it is sent again.
+    pub retryable: bool,
+}
+
+/// All about a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Job {
+    /// How far it is.
+    #[serde(flatten)]
+    pub status: JobStatus,
+    /// What it makes an asset of: `image`, `text` or `variant`.
+    pub input: &'static str,
+    /// The description, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The preset.
+    #[schema(value_type = crate::request::Quality)]
+    pub quality: trellis_crds::Quality,
+    /// The files it is to make.
+    #[schema(value_type = Vec<crate::request::Format>)]
+    pub output_formats: Vec<trellis_crds::Format>,
+    /// The seed: the one asked for, or the one that was drawn, once it is completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<i64>,
+    /// The worker pool asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// The files it made.
+    pub outputs: Vec<OutputView>,
+    /// How long each stage took.
+    pub timings: Vec<Timing>,
+    /// Where to go on.
+    pub links: Links,
+}
+
+/// A file that a job made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OutputView {
+    /// `glb`, `obj`, `ply`, `stl`, `usdz`, `preview` or `manifest`.
+    #[schema(example = "glb")]
+    pub format: String,
+    /// Its size.
+    pub bytes: i64,
+    /// Its SHA-256 in lower-case hex.
+    pub sha256: String,
+    /// Where to fetch it.
+    pub url: String,
+}
+
+/// How long a stage took.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Timing {
+    /// The stage.
+    pub stage: String,
+    /// Its duration.
+    pub milliseconds: i64,
+}
+
+/// A page of jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobList {
+    /// The jobs, the newest first.
+    pub jobs: Vec<JobStatus>,
+}
+
+impl From<&GenerationJob> for JobResponse {
+    fn from(job: &GenerationJob) -> Self {
+        Self { id: job.name_any(), status: job.phase().into(), created_at: created(job), links: links(job) }
+    }
+}
+
+impl From<&GenerationJob> for JobStatus {
+    fn from(job: &GenerationJob) -> Self {
+        let status = job.status.clone().unwrap_or_default();
+        let time = |time: Option<MicroTime>| time.map(|MicroTime(time)| time);
+        let scheduled = conditions::get(&status.conditions, conditions::SCHEDULED);
+        let waits = scheduled.filter(|condition| job.phase() == Phase::Pending && condition.status != "True");
+        Self {
+            id: job.name_any(),
+            status: job.phase().into(),
+            reason: waits.map(|condition| condition.reason.clone()),
+            progress: status
+                .progress
+                .filter(|_| job.phase() == Phase::Processing)
+                .map(|progress| Progress { stage: progress.stage, percent: progress.percent }),
+            failed_attempts: status.failures,
+            created_at: created(job),
+            started_at: time(status.start_time),
+            completed_at: time(status.completion_time),
+            estimated_completion_at: time(status.estimated_completion_time),
+            error: status.error.map(JobError::from),
+        }
+    }
+}
+
+impl From<&GenerationJob> for Job {
+    fn from(job: &GenerationJob) -> Self {
+        let (spec, status) = (&job.spec, job.status.clone().unwrap_or_default());
+        let input = match &spec.input {
+            trellis_crds::Input { text: Some(_), .. } => "text",
+            trellis_crds::Input { variant: Some(_), .. } => "variant",
+            _ => "image",
+        };
+        Self {
+            status: job.into(),
+            input,
+            prompt: spec.input.text.as_ref().map(|text| text.prompt.clone()),
+            quality: spec.quality,
+            output_formats: spec.output.formats.clone(),
+            seed: status.seed.or(spec.sampling.seed),
+            pool: spec.pool.clone(),
+            outputs: status.outputs.into_iter().map(|file| output(job, file)).collect(),
+            timings: status
+                .timings
+                .into_iter()
+                .map(|timing| Timing { stage: timing.stage, milliseconds: timing.milliseconds })
+                .collect(),
+            links: links(job),
+        }
+    }
+}
+
+impl From<trellis_crds::JobError> for JobError {
+    fn from(error: trellis_crds::JobError) -> Self {
+        Self { code: error.code, message: error.message, retryable: error.retryable }
+    }
+}
+
+/// The name by which clients ask for a file: its format, but for the two that stand beside the asset.
+#[must_use]
+pub(crate) fn format_name(file: &OutputFile) -> &str {
+    match file.format.as_str() {
+        "png" => "preview",
+        "json" => "manifest",
+        other => other,
+    }
+}
+
+fn output(job: &GenerationJob, file: OutputFile) -> OutputView {
+    let format = format_name(&file).to_owned();
+    let url = format!("{}?format={format}", links(job).result);
+    OutputView { format, bytes: file.bytes, sha256: file.sha256, url }
+}
+
+fn links(job: &GenerationJob) -> Links {
+    let own = format!("/api/v1/jobs/{}", job.name_any());
+    Links { status: format!("{own}/status"), result: format!("{own}/result"), own }
+}
+
+fn created(job: &GenerationJob) -> Option<Timestamp> {
+    job.creation_timestamp().map(|Time(time)| time)
+}

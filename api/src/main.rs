@@ -1,0 +1,80 @@
+//! The program `trellis-api`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use clap::Parser;
+use tokio::net::TcpListener;
+use trellis_api::{Key, Keys, Settings};
+
+/// REST facade over GenerationJobs.
+#[derive(Debug, Parser)]
+#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Option<Serve>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// The address to listen on.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// What to log: error, warn, info, debug, trace, or target=level pairs.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Makes an API key: prints the key, once, on standard error and its entry for the keys file on standard output.
+    HashKey {
+        /// The user the key is for.
+        #[arg(long)]
+        user: String,
+        /// The namespace of the user's jobs.
+        #[arg(long)]
+        namespace: String,
+        /// Names the key in the file; the user's id where left out.
+        #[arg(long)]
+        id: Option<String>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    match (arguments.command, arguments.serve) {
+        (Some(Command::HashKey { user, namespace, id }), _) => {
+            hash_key(id.unwrap_or_else(|| user.clone()), user, namespace)
+        }
+        (None, Some(serve)) => run(serve),
+        (None, None) => anyhow::bail!("no settings; see --help"),
+    }
+}
+
+fn hash_key(id: String, user: String, namespace: String) -> anyhow::Result<()> {
+    let (key, entry) =
+        Key::generate(id, user, namespace).context("cannot get random bytes from the system")?;
+    let file = serde_yaml::to_string(&Keys { keys: vec![entry] })?;
+    writeln!(std::io::stderr(), "The key, shown only now: {key}")?;
+    write!(std::io::stdout(), "{file}")?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(serve: Serve) -> anyhow::Result<()> {
+    trellis_telemetry::init_logs("trellis-api", &serve.log_level)?;
+    let shutdown = trellis_telemetry::shutdown_signal()?;
+    let client = kube::Client::try_default().await.context("cannot find out how to reach Kubernetes")?;
+    let listener = TcpListener::bind(serve.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", serve.listen))?;
+    tracing::info!(address = %serve.listen, "listening");
+    trellis_api::serve(listener, serve.settings, client, shutdown).await?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! What happens to every request, whatever its route: an id, a deadline, a line in the log, metrics, security headers.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use prometheus::{HistogramOpts, HistogramVec, Registry};
+use tracing::Instrument as _;
+use ulid::Ulid;
+
+use crate::problem::{Code, Problem};
+
+/// How long a request may take up to the response's headers; files then stream for as long as they need.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// `trellis_api_request_seconds{method,route,status}`.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests(HistogramVec);
+
+impl Requests {
+    /// Adds the metric to `registry`.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = HistogramOpts::new(
+            "trellis_api_request_seconds",
+            "Time from a request's headers to its response's headers.",
+        )
+        .buckets(vec![0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]);
+        let histogram = HistogramVec::new(opts, &["method", "route", "status"])?;
+        registry.register(Box::new(histogram.clone()))?;
+        Ok(Self(histogram))
+    }
+}
+
+/// Gives the request an id, logs and counts it. The log has the route's template and never the path or the query:
+/// those hold ids and may hold whatever a client mistyped.
+pub(crate) async fn observe(State(requests): State<Requests>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = Ulid::generate().to_string();
+    let method = match request.method().as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "DELETE" | "OPTIONS" | "PUT" | "PATCH") => known,
+        _ => "other",
+    }
+    .to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", request = id, method, route);
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let status = response.status().as_u16();
+    let elapsed = started.elapsed();
+    requests.0.with_label_values(&[&method, &route, &status.to_string()]).observe(elapsed.as_secs_f64());
+    // Probes and scrapes come every few seconds for ever.
+    if matches!(route.as_str(), "/livez" | "/readyz" | "/metrics") {
+        span.in_scope(|| tracing::debug!(status, milliseconds = elapsed.as_millis() as u64, "answered"));
+    } else {
+        span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_millis() as u64, "answered"));
+    }
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+/// Ends requests that take longer than a minute, a body that trickles in included.
+pub(crate) async fn deadline(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Code::Timeout, "The request took more than 60 s. Try again.")
+            .retry_after(5)
+            .into_response(),
+    }
+}
+
+/// Tells browsers to treat what comes from here as data: nothing is sniffed, framed, run, or kept in a cache.
+pub(crate) async fn secure(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    default(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    default(headers, CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    default(headers, REFERRER_POLICY, "no-referrer");
+    default(headers, CACHE_CONTROL, "no-store");
+    response
+}
+
+fn default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.entry(name).or_insert(HeaderValue::from_static(value));
+}

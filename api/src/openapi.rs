@@ -1,0 +1,122 @@
+//! The OpenAPI document: collected from the routes, so that neither can be without the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::routing::get;
+use serde_json::json;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+
+use crate::app::App;
+use crate::problem::{Code, FieldError, MEDIA_TYPE, Problem};
+
+/// What the document says beside the routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "TRELLIS",
+        description = "Turns an image or a description into a textured 3D asset. A request makes a job; the job's status says how far it is; its result is a file.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact(),
+    ),
+    tags(
+        (name = "generate", description = "Ask for an asset"),
+        (name = "jobs", description = "Follow a job and fetch what it made"),
+        (name = "service", description = "The service itself"),
+    ),
+    servers((url = "/", description = "The server that serves this document")),
+    components(schemas(Problem, Code, FieldError)),
+    modifiers(&Keys),
+)]
+pub(crate) struct Document;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+        components.add_security_scheme("api_key", header);
+    }
+}
+
+/// Serves `document` at `/openapi.json`.
+pub(crate) fn route(document: utoipa::openapi::OpenApi) -> Router<App> {
+    let text: Arc<str> =
+        serde_json::to_string_pretty(&document).expect("an OpenAPI document has string keys only").into();
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
+    Router::new().route("/openapi.json", get(async move || (headers, text.to_string())))
+}
+
+/// For `responses(…)` of a route: the problems of one status, with every code that it may carry as an example.
+pub(crate) struct Problems<const STATUS: u16>;
+
+impl<const STATUS: u16> IntoResponses for Problems<STATUS> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        BTreeMap::from([(STATUS.to_string(), RefOr::T(problems(STATUS)))])
+    }
+}
+
+fn problems(status: u16) -> Response {
+    let codes = Code::ALL.iter().filter(|code| code.status().as_u16() == status);
+    let titles: Vec<_> = codes.clone().map(|code| code.title()).collect();
+    let examples = codes.map(|code| {
+        let problem = json!({
+            "type": format!("urn:trellis3d:problem:{}", code.as_str()),
+            "title": code.title(),
+            "status": status,
+            "code": code.as_str(),
+            "detail": "What happened this time, and what to do.",
+        });
+        (code.as_str(), ExampleBuilder::new().summary(code.title()).value(Some(problem)).build())
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .examples_from_iter(examples)
+        .build();
+    let response = ResponseBuilder::new().description(titles.join("; ")).content(MEDIA_TYPE, content);
+    let header = |kind, text: &str| {
+        HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(kind)))
+            .description(Some(text))
+            .build()
+    };
+    match status {
+        401 => response.header("WWW-Authenticate", header(Type::String, "How to authenticate")),
+        429 | 503 => {
+            response.header("Retry-After", header(Type::Integer, "Seconds until a new attempt makes sense"))
+        }
+        _ => response,
+    }
+    .build()
+}
+
+/// A form with an image file, as the document describes it. Its other fields are those of the JSON body.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read by nobody but the derive")]
+pub(crate) struct ImageForm {
+    /// A PNG, JPEG or WebP file.
+    #[schema(format = Binary, content_media_type = "application/octet-stream")]
+    image: String,
+    /// Files to make, separated by commas, or several fields of this name.
+    output_formats: Option<String>,
+    /// Preset.
+    quality: Option<crate::request::Quality>,
+    /// Seed of the noise.
+    #[schema(minimum = 0, maximum = 4294967295_i64)]
+    seed: Option<i64>,
+    /// A worker pool by name.
+    pool: Option<String>,
+    /// How the model samples, in JSON.
+    sampling: Option<crate::request::Sampling>,
+    /// How the mesh is finished, in JSON.
+    mesh: Option<crate::request::Mesh>,
+}

@@ -1,0 +1,80 @@
+//! The table of codes. docs/api.md lists them for people, and a test holds the two together.
+
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+macro_rules! codes {
+    ($($variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
+        /// What went wrong, in a word that clients may rely on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+        pub(crate) enum Code {
+            $(#[doc = $title] #[serde(rename = $code)] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of their statuses.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The code on the wire.
+            #[must_use]
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// The HTTP status that goes with the code.
+            #[must_use]
+            pub(crate) fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+
+            /// What the code means.
+            #[must_use]
+            pub(crate) fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    MalformedBody = "malformed_body", BAD_REQUEST, "The body cannot be parsed";
+    InvalidParameter = "invalid_parameter", BAD_REQUEST, "A query parameter or header is wrong";
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, "No valid API key";
+    NotFound = "not_found", NOT_FOUND, "There is nothing at this path";
+    JobNotFound = "job_not_found", NOT_FOUND, "You have no such job";
+    FormatNotFound = "format_not_found", NOT_FOUND, "The job has no file of this format";
+    ResultGone = "result_gone", NOT_FOUND, "The job's file is no longer in storage";
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
+    JobNotFinished = "job_not_finished", CONFLICT, "The job has no result yet";
+    JobFailed = "job_failed", CONFLICT, "The job failed and has no result";
+    JobCancelled = "job_cancelled", CONFLICT, "The job was cancelled and has no result";
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
+    UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body's media type is not taken here";
+    InvalidRequest = "invalid_request", UNPROCESSABLE_ENTITY, "A field of the request is wrong";
+    InvalidImage = "invalid_image", UNPROCESSABLE_ENTITY, "The image cannot be used";
+    ImageUnreachable = "image_unreachable", UNPROCESSABLE_ENTITY, "The image cannot be fetched from its URL";
+    UnknownPool = "unknown_pool", UNPROCESSABLE_ENTITY, "The pool does not exist or does not serve this input";
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request";
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, "Your namespace holds as many jobs as it may";
+    Internal = "internal", INTERNAL_SERVER_ERROR, "The service failed";
+    NoPool = "no_pool", SERVICE_UNAVAILABLE, "No worker pool serves this input";
+    PoolFailing = "pool_failing", SERVICE_UNAVAILABLE, "The workers for this input fail";
+    KubernetesUnavailable = "kubernetes_unavailable", SERVICE_UNAVAILABLE, "The Kubernetes API cannot be reached";
+    StorageUnavailable = "storage_unavailable", SERVICE_UNAVAILABLE, "The object storage cannot be reached";
+    Timeout = "timeout", SERVICE_UNAVAILABLE, "The request took too long";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_code_with_its_status() {
+        let documentation = include_str!("../../../docs/api.md");
+        for code in Code::ALL {
+            let row = format!("| {} | `{}` |", code.status().as_u16(), code.as_str());
+            assert!(documentation.contains(&row), "docs/api.md lacks the row {row}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Where typed errors become problems. What an error says about the inside is logged here and goes no further.
+
+use std::error::Error;
+
+use super::{Code, FieldError, Problem};
+use crate::auth::Unauthenticated;
+use crate::cluster::{ClusterError, Violation};
+use crate::images::ImageError;
+use crate::jobs::JobError;
+use crate::jobs::build::request_pointer;
+use crate::jobs::create::CreateError;
+use crate::jobs::inputs::InputError;
+use crate::jobs::result::ResultError;
+use crate::pools::PoolError;
+use crate::request::RequestError;
+
+impl From<Unauthenticated> for Problem {
+    fn from(error: Unauthenticated) -> Self {
+        Self::new(Code::Unauthenticated, error.to_string())
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RequestError::MediaType(_) => Self::new(Code::UnsupportedMediaType, detail),
+            RequestError::TooLarge => Self::new(Code::BodyTooLarge, detail),
+            RequestError::Malformed(_) => Self::new(Code::MalformedBody, detail),
+            RequestError::Field(field) => Self::fields(Code::InvalidRequest, vec![field]),
+            RequestError::Image(image) => image.into(),
+            RequestError::Parameter(_) => Self::new(Code::InvalidParameter, detail),
+        }
+    }
+}
+
+impl From<ImageError> for Problem {
+    fn from(error: ImageError) -> Self {
+        let code = match error {
+            ImageError::TooLarge { .. } => Code::BodyTooLarge,
+            _ => Code::InvalidImage,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PoolError::None(_) => Self::new(Code::NoPool, detail).retry_after(60),
+            PoolError::CircuitOpen(_) => Self::new(Code::PoolFailing, detail).retry_after(60),
+            PoolError::Unknown(_) | PoolError::WrongInput { .. } => {
+                Self::field(Code::UnknownPool, "/pool", detail)
+            }
+        }
+    }
+}
+
+impl From<InputError> for Problem {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Image(error) => error.into(),
+            InputError::Store(error) => storage_unavailable(&error),
+            InputError::Fetch(error @ trellis_storage::Error::TooLarge { .. }) => {
+                Self::field(Code::BodyTooLarge, "/image_url", error.to_string())
+            }
+            InputError::Fetch(error) => Self::field(Code::ImageUnreachable, "/image_url", error.to_string()),
+        }
+    }
+}
+
+impl From<ClusterError> for Problem {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::NotFound => JobError::NotFound.into(),
+            ClusterError::Invalid(violations) => {
+                Self::fields(Code::InvalidRequest, violations.into_iter().map(field).collect())
+            }
+            ClusterError::QuotaExceeded => {
+                let detail = "A ResourceQuota limits the jobs of your namespace. Delete finished ones, or ask an administrator.";
+                Self::new(Code::QuotaExceeded, detail).retry_after(60)
+            }
+            ClusterError::Unavailable(reason) => {
+                tracing::warn!(reason, "the Kubernetes API is unavailable");
+                Self::new(Code::KubernetesUnavailable, "Nothing was changed as far as is known. Try again.")
+                    .retry_after(5)
+            }
+            ClusterError::AlreadyExists => internal("an object of a fresh name exists"),
+            // The message may hold names of jobs and users; the audit log of the API server has them.
+            ClusterError::Refused { code, reason, .. } => {
+                internal(&format!("the API server answers {code} {reason}"))
+            }
+        }
+    }
+}
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::NotFound => Self::new(Code::JobNotFound, error.to_string()),
+            JobError::Cluster(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Pool(error) => error.into(),
+            CreateError::Input(error) => error.into(),
+            CreateError::Cluster(error) => error.into(),
+            CreateError::KeyReused => Self::new(Code::IdempotencyKeyReused, error.to_string()),
+        }
+    }
+}
+
+impl From<ResultError> for Problem {
+    fn from(error: ResultError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ResultError::NotFinished(status) => {
+                Self { job_status: Some(status), ..Self::new(Code::JobNotFinished, detail) }.retry_after(5)
+            }
+            ResultError::Failed(error) => {
+                Self { job_error: Some(error), ..Self::new(Code::JobFailed, detail) }
+            }
+            ResultError::Cancelled => Self::new(Code::JobCancelled, detail),
+            ResultError::NoSuchFormat { available, .. } => {
+                Self { available_formats: Some(available), ..Self::new(Code::FormatNotFound, detail) }
+            }
+            ResultError::Storage(trellis_storage::Error::NotFound { .. }) => {
+                Self::new(Code::ResultGone, "The file was deleted from the storage. Run the job again.")
+            }
+            ResultError::Storage(error) => storage_unavailable(&error),
+        }
+    }
+}
+
+fn field(violation: Violation) -> FieldError {
+    FieldError { pointer: request_pointer(&violation.field), detail: violation.message }
+}
+
+fn internal(reason: &str) -> Problem {
+    tracing::error!(reason, "internal error");
+    Problem::new(
+        Code::Internal,
+        "The fault is not in your request. Its x-request-id leads to the reason in the service's log.",
+    )
+}
+
+fn storage_unavailable(error: &trellis_storage::Error) -> Problem {
+    // Only the kind and the cause: the error's own text holds the object's address, and that a job's id.
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    match error.is_transient() {
+        true => tracing::warn!(cause, "the storage is unavailable"),
+        false => tracing::error!(
+            cause,
+            "the storage refuses; check INPUT_URI, FILE_ROOTS and the rights of the service's account"
+        ),
+    }
+    Problem::new(Code::StorageUnavailable, "The object storage does not answer as it should. Try again.")
+        .retry_after(5)
+}

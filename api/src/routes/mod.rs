@@ -1,0 +1,25 @@
+//! The routes. Each handler takes what it needs from the request, calls one function, and turns its result into a response.
+
+mod generate;
+mod health;
+mod jobs;
+mod result;
+
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::openapi::Document;
+
+/// Every route of the API, with its documentation.
+pub(crate) fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(generate::image_to_3d))
+        .routes(routes!(generate::text_to_3d))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::get, jobs::delete))
+        .routes(routes!(jobs::status))
+        .routes(routes!(result::get))
+        .routes(routes!(health::health))
+}

@@ -1,0 +1,118 @@
+//! The service from its start to its end.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use trellis_storage::{HttpsReader, ObjectUri, Storage};
+use trellis_telemetry::Health;
+
+use crate::app::{self, App};
+use crate::auth::keys::{self, KeysError};
+use crate::cluster;
+use crate::jobs::inputs::Inputs;
+use crate::jobs::store::Jobs;
+use crate::middleware::Requests;
+use crate::settings::Settings;
+
+/// How long requests may go on after the shutdown began: less than the 30 s that Kubernetes gives a pod.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Why the service cannot start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The keys file cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// `INPUT_URI` is no address of a storage.
+    #[error("INPUT_URI: {0}")]
+    InputUri(#[source] trellis_storage::Error),
+    /// TLS for image URLs cannot be set up.
+    #[error("cannot set up the reader of https:// images: {0}")]
+    Https(String),
+    /// A metric cannot be registered.
+    #[error("cannot set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The listener failed.
+    #[error("cannot serve: {0}")]
+    Listener(#[from] io::Error),
+}
+
+/// Serves on `listener` until `shutdown` ends, and then for at most 20 s more what was under way.
+///
+/// Ready once jobs and pools were read; before that, requests that need them are answered from the API server.
+///
+/// # Errors
+/// When the settings cannot be used or the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    settings: Settings,
+    client: Client,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let registry = trellis_telemetry::registry("trellis-api", env!("CARGO_PKG_VERSION"))?;
+    let requests = Requests::register(&registry)?;
+    let (app, _background) = start(settings, client)?;
+    let router = app::router(app, registry, requests);
+
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let graceful = async move {
+        shutdown.await;
+        // Received unless the server has failed already.
+        let _ = stopping.send(());
+    };
+    // Without Nagle's algorithm: answers are small, and each would wait for the one before to be acknowledged.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
+    let server = axum::serve(listener, router).with_graceful_shutdown(graceful).into_future();
+    tokio::select! {
+        result = server => Ok(result?),
+        () = async { let _ = stopped.await; tokio::time::sleep(DRAIN).await } => {
+            tracing::warn!("requests were cut off that were still under way {} s after the shutdown began", DRAIN.as_secs());
+            Ok(())
+        }
+    }
+}
+
+/// The application, and what keeps it up to date for as long as the handles live.
+fn start(settings: Settings, client: Client) -> Result<(App, Vec<AbortOnDropHandle<()>>), ServeError> {
+    let input_uri: ObjectUri = settings.input_uri.parse().map_err(ServeError::InputUri)?;
+    let storage = Storage::new(trellis_storage::Settings {
+        emulator_host: settings.storage_emulator_host.clone(),
+        file_roots: file_roots(&settings, &input_uri),
+    });
+    let https = HttpsReader::new().map_err(|error| ServeError::Https(error.to_string()))?;
+    let (keys, reload) = keys::watch(settings.api_keys_file.clone())?;
+    let (jobs, fill_jobs) = Jobs::watch(client.clone());
+    let (pools, fill_pools) = cluster::watch(Api::all(client), watcher::Config::default());
+    let health = Health::default();
+
+    let (jobs_read, pools_read, becomes_ready) = (jobs.clone(), pools.clone(), health.clone());
+    let ready = async move {
+        if jobs_read.ready().await && pools_read.wait_until_ready().await.is_ok() {
+            becomes_ready.set_ready();
+            tracing::info!("ready");
+        }
+    };
+    let background = vec![
+        AbortOnDropHandle::new(tokio::spawn(reload)),
+        AbortOnDropHandle::new(tokio::spawn(fill_jobs)),
+        AbortOnDropHandle::new(tokio::spawn(fill_pools)),
+        AbortOnDropHandle::new(tokio::spawn(ready)),
+    ];
+    let inputs = Inputs::new(storage.clone(), https, input_uri, settings.max_image_bytes);
+    let settings = Arc::new(settings);
+    Ok((App { settings, keys, jobs, pools, inputs, storage, health }, background))
+}
+
+fn file_roots(settings: &Settings, input_uri: &ObjectUri) -> Vec<PathBuf> {
+    let input = input_uri.file_path().map(PathBuf::from);
+    settings.file_roots.iter().cloned().chain(input).collect()
+}

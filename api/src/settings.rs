@@ -1,0 +1,39 @@
+//! The settings, from the environment or the command line.
+
+use std::path::PathBuf;
+
+/// What the server needs to know. `--help` is the manual.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// The file with the API keys, `keys: [{id, user, namespace, sha256}]`; read again when it changes.
+    #[arg(long, env = "API_KEYS_FILE")]
+    pub api_keys_file: PathBuf,
+
+    /// Where images that come over REST are stored: gs://bucket/prefix or file:///path. The workers must be able to read it.
+    #[arg(long, env = "INPUT_URI")]
+    pub input_uri: String,
+
+    /// The address of a Cloud Storage emulator, instead of Google's.
+    #[arg(long, env = "STORAGE_EMULATOR_HOST")]
+    pub storage_emulator_host: Option<String>,
+
+    /// The namespace whose worker pools serve every namespace.
+    #[arg(long, env = "POOL_NAMESPACE")]
+    pub pool_namespace: String,
+
+    /// Folders, separated by commas, that file:// results may lie in; the folder of INPUT_URI is always among them.
+    #[arg(long, env = "FILE_ROOTS", value_delimiter = ',')]
+    pub file_roots: Vec<PathBuf>,
+
+    /// The largest image, in bytes.
+    #[arg(long, env = "MAX_IMAGE_BYTES", default_value_t = 20 << 20)]
+    pub max_image_bytes: usize,
+}
+
+impl Settings {
+    /// The largest body, in bytes: an image in base64, and room for the other fields.
+    #[must_use]
+    pub fn max_body_bytes(&self) -> usize {
+        self.max_image_bytes.div_ceil(3).saturating_mul(4).saturating_add(64 << 10)
+    }
+}
