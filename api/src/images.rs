@@ -100,7 +100,34 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<(), ImageError> {
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     reader.limits(limits);
     reader.decode().map_err(damaged)?;
+    // The JPEG decoder fills what is missing with grey.
+    if format == ImageFormat::Jpeg && !jpeg_is_whole(bytes) {
+        return Err(ImageError::Damaged("the end is missing".to_owned()));
+    }
     Ok(())
+}
+
+/// Whether the JPEG stream `bytes` has its end (ITU T.81, annex B): markers are followed up to the image's EOI, past a
+/// thumbnail's within a segment.
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    const EOI: u8 = 0xd9;
+    const SOS: u8 = 0xda;
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    let mut in_scan = false;
+    loop {
+        rest = match rest {
+            [0xff, EOI, ..] => return true,
+            [0xff, 0xff, ..] => &rest[1..],
+            // Within a scan: a stuffed byte, or a restart marker.
+            [0xff, 0x00 | 0xd0..=0xd7, rest @ ..] if in_scan => rest,
+            [0xff, marker, high, low, ..] => {
+                in_scan = *marker == SOS;
+                rest.get(2 + usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default()
+            }
+            [_, rest @ ..] if in_scan => rest,
+            _ => return false,
+        };
+    }
 }
 
 /// The bytes of `text`: base64 of either alphabet, padded or not, alone or in a `data:` URI (RFC 2397).
