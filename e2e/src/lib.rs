@@ -5,6 +5,7 @@ pub mod cluster;
 mod command;
 mod control_plane;
 mod crds;
+mod dump;
 pub mod images;
 mod namespace;
 pub mod paths;
@@ -14,4 +15,5 @@ mod wait;
 
 pub use apiserver::{ApiServer, AuditEvent, AuditObject, AuditStatus, AuditUser};
 pub use crds::install_crds;
-pub use namespace::Namespace;
+pub use dump::dump;
+pub use namespace::{Namespace, in_namespace};

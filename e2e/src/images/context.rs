@@ -56,6 +56,7 @@ impl Context {
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }
+        fs::create_dir_all(folder)?;
         for (name, path) in &self.0 {
             let target = folder.join(name);
             fs::create_dir_all(target.parent().unwrap_or(folder))?;

@@ -64,7 +64,9 @@ pub const WORKER: Image = Image {
     name: "localhost/trellis-worker",
     contents: &[Content::Binary("trellis-worker"), Content::Binary("trellis"), Content::Libtorch],
 };
-/// All images; the project's own last.
+/// A shell, for tests of the cluster itself.
+pub const PROBE: Image = Image { file: "probe", name: "localhost/probe", contents: &[] };
+/// All images that `cluster images` builds; the project's own last.
 pub const IMAGES: [Image; 6] = [PAUSE, COREDNS, FAKE_GCS_SERVER, OPERATOR, API, WORKER];
 
 impl Image {
