@@ -5,11 +5,14 @@ pub mod cluster;
 mod command;
 mod control_plane;
 mod crds;
+pub mod demo;
 mod dump;
 pub mod images;
+pub mod installation;
 mod namespace;
 pub mod paths;
 mod pki;
+pub mod steps;
 pub mod tools;
 mod wait;
 

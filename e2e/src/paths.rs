@@ -16,3 +16,13 @@ pub fn cache() -> PathBuf {
         set("XDG_CACHE_HOME").unwrap_or_else(|| home().join(".cache")).join("trellis3d")
     })
 }
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source().join("target"), PathBuf::from)
+}
+
+/// The small model with random weights that comes with the sources.
+pub fn small_model() -> PathBuf {
+    source().join("worker/pipeline/tests/golden/15_end2end/model")
+}

@@ -1,68 +1,50 @@
 //! Steps that say what they are doing while they do it.
 
 use std::io::IsTerminal as _;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Runs steps one after the other, shows each with its elapsed time, and remembers what each took.
-#[derive(Debug, Default)]
-pub struct Steps {
-    taken: Vec<(String, Duration)>,
-}
+/// The line of the step that runs, where one runs and there is a terminal to show it on.
+static LINE: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// The line of the step that runs.
-#[derive(Debug, Clone)]
-pub struct Line {
-    bar: ProgressBar,
-    terminal: bool,
-}
-
-impl Line {
-    fn start(title: &str) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{spinner} {prefix} {msg:.dim} ({elapsed})");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.set_prefix(title.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(120));
-        if !terminal {
-            eprintln!("{title} ...");
-        }
-        Self { bar, terminal }
-    }
-
-    /// Says beside the title what is going on; where there is no terminal, on a line of its own when it is news.
-    pub fn say(&self, message: &str) {
-        if !self.terminal && self.bar.message() != message {
-            eprintln!("  {message}");
-        }
-        self.bar.set_message(message.to_owned());
-    }
-
-    fn end(&self, title: &str, took: Duration, ended: &str) {
-        self.bar.finish_and_clear();
-        eprintln!("{title:<44} {ended} {:>6.1} s", took.as_secs_f64());
+/// Says on standard error what is going on: beside the title of the step that runs, else on a line of its own.
+pub fn say(message: impl Into<String>) {
+    let message = message.into();
+    match LINE.lock().ok().and_then(|line| line.clone()) {
+        Some(line) => line.set_message(message),
+        None => eprintln!("{message}"),
     }
 }
 
-impl Steps {
-    /// Runs one step; `work` may say more on its line.
-    ///
-    /// # Errors
-    /// Those of `work`, after the line has said that the step failed.
-    pub async fn step<T>(&mut self, title: &str, work: impl AsyncFnOnce(Line) -> Result<T>) -> Result<T> {
-        let start = Instant::now();
-        let line = Line::start(title);
-        let result = work(line.clone()).await;
-        line.end(title, start.elapsed(), if result.is_ok() { "done  " } else { "FAILED" });
-        self.taken.push((title.to_owned(), start.elapsed()));
-        result
+/// Runs one step, shows it with its elapsed time, and says at the end what it took. What `work` [`say`]s stands beside the title.
+///
+/// # Errors
+/// Those of `work`, after the line has said that the step failed.
+pub async fn step<T>(title: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let start = Instant::now();
+    begin(title);
+    let result = work.await;
+    if let Some(line) = LINE.lock().ok().and_then(|mut line| line.take()) {
+        line.finish_and_clear();
     }
+    let ended = if result.is_ok() { "done" } else { "FAILED" };
+    eprintln!("{title:<44} {ended:<6} {:>6.1} s", start.elapsed().as_secs_f64());
+    result
+}
 
-    /// How long all the steps took together.
-    pub fn total(&self) -> Duration {
-        self.taken.iter().map(|(_, took)| *took).sum()
+fn begin(title: &str) {
+    if !std::io::stderr().is_terminal() {
+        return eprintln!("{title} ...");
+    }
+    let line = ProgressBar::new_spinner().with_prefix(title.to_owned());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} ({elapsed}) {wide_msg:.dim}") {
+        line.set_style(style);
+    }
+    line.enable_steady_tick(Duration::from_millis(120));
+    if let Ok(mut current) = LINE.lock() {
+        *current = Some(line);
     }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::paths;
+use crate::steps::say;
 
 /// A program, the folder under `e2e/tools/` that pins it, and its Go package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Program {
     }
 
     fn build(&self, source: &Path, built: &Path) -> Result<()> {
-        eprintln!("Building {} from Go source (once; kept in {}) ...", self.name, built.display());
+        say(format!("Building {} from Go source (once; kept in {}) ...", self.name, built.display()));
         let start = Instant::now();
         // runc alone needs C: libseccomp.
         let (cgo, tags) = if self.module == "runc" { ("1", "seccomp") } else { ("0", "") };
@@ -103,7 +104,7 @@ impl Program {
             bail!("cannot build {}: {}\n{}", self.name, remedy(&said), last_lines(&said, 15));
         }
         fs::rename(&partial, built)?;
-        eprintln!("Built {} in {:.0} s.", self.name, start.elapsed().as_secs_f64());
+        say(format!("Built {} in {:.0} s.", self.name, start.elapsed().as_secs_f64()));
         Ok(())
     }
 

@@ -131,8 +131,6 @@ fn images(cluster: &Cluster, names: &[String], load: bool) -> Result<()> {
 
 /// Builds the binaries that go into the images and returns their folder.
 fn release_binaries(images: &[Image]) -> Result<PathBuf> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| paths::source().join("target"), PathBuf::from);
     let names: Vec<_> = images.iter().flat_map(Image::binaries).collect();
     if !names.is_empty() {
         let binaries = names.iter().flat_map(|name| ["--bin", name]);
@@ -142,7 +140,7 @@ fn release_binaries(images: &[Image]) -> Result<PathBuf> {
             bail!("the binaries of the images cannot be built; see cargo's words above");
         }
     }
-    Ok(target.join("release"))
+    Ok(paths::target().join("release"))
 }
 
 /// The result of a command, on standard output.

@@ -111,11 +111,11 @@ impl Cluster {
         Ok(status)
     }
 
-    /// Loads an image from an OCI archive, as the kubelet's own, so that nothing needs to be pulled.
+    /// Loads an image from an OCI archive, as the kubelet's own, so that nothing needs to be pulled. Returns whether that was news to the cluster.
     ///
     /// # Errors
     /// Fails when the cluster is not up or the file is no archive of an image.
-    pub fn load_image(&self, archive: &Path) -> Result<()> {
+    pub fn load_image(&self, archive: &Path) -> Result<bool> {
         let _lock = self.lock()?;
         let machine = Machine::find()
             .filter(|machine| machine.state == self.plane.folder)
@@ -124,10 +124,11 @@ impl Cluster {
     }
 
     /// Builds an image where it has changed, and loads it. Binaries of the workspace are taken from the folder `binaries`.
+    /// Returns whether that was news to the cluster.
     ///
     /// # Errors
     /// See [`Image::build`] and [`Cluster::load_image`].
-    pub fn provide_image(&self, image: Image, binaries: &Path) -> Result<()> {
+    pub fn provide_image(&self, image: Image, binaries: &Path) -> Result<bool> {
         self.load_image(&image.build(binaries)?)
     }
 
@@ -205,7 +206,7 @@ impl Cluster {
         }
     }
 
-    fn import(&self, machine: &Machine, archive: &Path) -> Result<()> {
+    fn import(&self, machine: &Machine, archive: &Path) -> Result<bool> {
         let archive =
             archive.canonicalize().with_context(|| format!("there is no archive {}", archive.display()))?;
         let name = archive.file_name().unwrap_or_default().to_owned();
@@ -213,7 +214,7 @@ impl Cluster {
         let data = fs::metadata(&archive)?;
         let version = format!("{} {} {:?}", archive.display(), data.len(), data.modified()?);
         if fs::read_to_string(&mark).is_ok_and(|imported| imported == version) {
-            return Ok(());
+            return Ok(false);
         }
         // By way of the input, since the machine does not see all folders of the host.
         let file = File::open(&archive)?;
@@ -223,7 +224,8 @@ impl Cluster {
             .stdin(file))
         .with_context(|| format!("cannot load {}; is it an OCI archive of an image?", archive.display()))?;
         fs::create_dir_all(mark.parent().unwrap_or(Path::new("/")))?;
-        Ok(fs::write(mark, version)?)
+        fs::write(mark, version)?;
+        Ok(true)
     }
 
     fn wait_for_node(&self) -> Result<()> {

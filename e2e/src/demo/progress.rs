@@ -35,7 +35,11 @@ mod tests {
         assert_eq!(describe(&job), "not yet seen by the operator");
         job.status = Some(GenerationJobStatus {
             phase: Some(Phase::Failed),
-            error: Some(JobError { code: "InvalidInput".into(), message: "not an image".into(), retryable: false }),
+            error: Some(JobError {
+                code: "InvalidInput".into(),
+                message: "not an image".into(),
+                retryable: false,
+            }),
             ..GenerationJobStatus::default()
         });
         assert_eq!(describe(&job), "Failed: InvalidInput: not an image");

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use super::buildah;
 use crate::command::{output, run};
 use crate::paths;
+use crate::steps::say;
 
 /// The base of the project's images.
 pub(super) const NAME: &str = "debian:bookworm-slim";
@@ -21,7 +22,7 @@ pub(super) fn provide() -> Result<()> {
     if run(buildah().args(["inspect", "--type", "image", FULL_NAME])).is_ok() || pull() {
         return Ok(());
     }
-    eprintln!("No image registry can be reached: making {NAME} from Debian's packages ...");
+    say(format!("No image registry can be reached: making {NAME} from Debian's packages ..."));
     let archive = paths::cache().join("images/base.tar");
     let slim = ["doc", "info", "locale", "man"]
         .map(|folder| format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::command::run;
 use crate::paths;
+use crate::steps::say;
 use context::Context;
 
 /// An image and what its Dockerfile finds in the build context.
@@ -110,7 +111,7 @@ impl Image {
 
     fn build_archive(&self, dockerfile: &Path, text: &str, context: &Context, archive: &Path) -> Result<()> {
         let start = Instant::now();
-        eprintln!("Building the image {} ...", self.reference());
+        say(format!("Building the image {} ...", self.reference()));
         if text.contains(&format!("FROM {}", base::NAME)) {
             base::provide()?;
         }
@@ -127,7 +128,7 @@ impl Image {
         remove_older_archives(archive, self.file)?;
         fs::rename(&partial, archive)?;
         let size = fs::metadata(archive)?.len() as f64 / 1e6;
-        eprintln!("Built {} in {:.0} s: {size:.1} MB", self.reference(), start.elapsed().as_secs_f64());
+        say(format!("Built {} in {:.0} s: {size:.1} MB", self.reference(), start.elapsed().as_secs_f64()));
         Ok(())
     }
 }

@@ -15,9 +15,20 @@ pub struct PortForward {
 
 impl PortForward {
     /// Starts `kubectl port-forward` and waits until the port is open.
-    pub(super) async fn start(mut kubectl: Command, namespace: &str, service: &str, port: u16) -> Result<Self> {
+    pub(super) async fn start(
+        mut kubectl: Command,
+        namespace: &str,
+        service: &str,
+        port: u16,
+    ) -> Result<Self> {
         let mut child = kubectl
-            .args(["--namespace", namespace, "port-forward", &format!("service/{service}"), &format!(":{port}")])
+            .args([
+                "--namespace",
+                namespace,
+                "port-forward",
+                &format!("service/{service}"),
+                &format!(":{port}"),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -31,7 +31,8 @@ pub(super) async fn fill(address: &str) -> Result<()> {
     files.sort_by_key(|file| file.ends_with("pipeline.json"));
     for file in files {
         let uri: ObjectUri = format!("{}/{}", model_uri(), file.strip_prefix(&folder)?.display()).parse()?;
-        let content = tokio::fs::read(&file).await.with_context(|| format!("cannot read {}", file.display()))?;
+        let content =
+            tokio::fs::read(&file).await.with_context(|| format!("cannot read {}", file.display()))?;
         storage.put(&uri, content.into(), "application/octet-stream").await?;
     }
     Ok(())

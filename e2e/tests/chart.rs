@@ -1,0 +1,259 @@
+//! The chart `trellis` as a real API server takes it, and what it lets a worker do.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace as NamespaceObject, Pod, ServiceAccount};
+use kube::api::{ApiResource, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::core::DynamicObject;
+use kube::{Api, Client, Config, ResourceExt as _};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use trellis_e2e::{ApiServer, Namespace, install_crds, paths, tools};
+
+const LEAST: [&str; 3] =
+    ["storage.outputUri=gs://b/o", "storage.inputUri=gs://b/i", "pools.image.modelUri=gs://b/models/tiny"];
+
+/// The chart as `helm template` renders it for the release and namespace of one name.
+fn render(release: &str, more: &[&str]) -> Result<String> {
+    let mut helm = Command::new(tools::path("helm")?);
+    helm.args(["template", release])
+        .arg(paths::source().join("charts/trellis"))
+        .args(["--namespace", release]);
+    for value in LEAST {
+        helm.args(["--set", value]);
+    }
+    let output = helm.args(more).output().context("cannot run helm")?;
+    if !output.status.success() {
+        bail!("helm refused the chart:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Applies manifests as a person would: unknown fields are errors.
+fn apply(server: &ApiServer, manifests: &str, more: &[&str]) -> Result<()> {
+    let mut kubectl = Command::new(tools::path("kubectl")?)
+        .arg("--kubeconfig")
+        .arg(server.kubeconfig())
+        .args(["apply", "--server-side", "--validate=strict", "--filename=-"])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run kubectl")?;
+    kubectl.stdin.take().context("kubectl has no input")?.write_all(manifests.as_bytes())?;
+    let output = kubectl.wait_with_output()?;
+    if !output.status.success() {
+        bail!("the API server refused:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_object_of_the_chart_is_accepted() -> Result<()> {
+    let server = ApiServer::shared().await?;
+    let client = server.client().await?;
+    install_crds(&client).await?;
+    let namespace = Namespace::create(&client, "chart").await?;
+    for name in ["shop", "studio"] {
+        // The namespaces that ci/all-values.yaml names; another test binary has a server of its own.
+        let mut object = NamespaceObject::default();
+        object.metadata.name = Some(name.to_owned());
+        Api::all(client.clone()).create(&PostParams::default(), &object).await?;
+    }
+    let everything = paths::source().join("charts/trellis/ci/all-values.yaml");
+    let everything = everything.to_str().context("the path is no text")?;
+    let cases: [&[&str]; 3] = [&[], &["--set", "pools.image.accelerator=null"], &["--values", everything]];
+    for more in cases {
+        apply(server, &render(namespace.name(), more)?, &["--dry-run=server"])
+            .with_context(|| format!("{more:?}"))?;
+    }
+    namespace.delete().await
+}
+
+/// A namespace with the chart in it; the release has the namespace's name, so that no other test's objects are in the way.
+struct Installation {
+    server: &'static ApiServer,
+    client: Client,
+    namespace: Namespace,
+}
+
+impl Installation {
+    async fn create() -> Result<Self> {
+        let server = ApiServer::shared().await?;
+        let client = server.client().await?;
+        install_crds(&client).await?;
+        let namespace = Namespace::create(&client, "worker").await?;
+        apply(server, &render(namespace.name(), &[])?, &[])?;
+        Ok(Self { server, client, namespace })
+    }
+
+    fn service_account(&self) -> String {
+        format!("{}-worker", self.namespace.name())
+    }
+
+    /// Creates a worker's pod; nothing runs it.
+    async fn pod(&self, name: &str) -> Result<Pod> {
+        let pod = serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": { "serviceAccountName": self.service_account(), "containers": [{ "name": "worker", "image": "worker" }] },
+        }))?;
+        Ok(self.namespace.api().create(&PostParams::default(), &pod).await?)
+    }
+
+    /// A client with a token of the workers' service account, bound to `pod` where one is given.
+    async fn worker(&self, pod: Option<&Pod>) -> Result<Client> {
+        let bound_object_ref = pod.map(|pod| BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: pod.metadata.name.clone(),
+            uid: pod.metadata.uid.clone(),
+        });
+        let request = TokenRequest {
+            spec: TokenRequestSpec { bound_object_ref, ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = self.namespace.api();
+        let issued =
+            accounts.create_token_request(&self.service_account(), &PostParams::default(), &request).await?;
+        let token = issued.status.context("no token was issued")?.token;
+
+        let kubeconfig = Kubeconfig::read_from(self.server.kubeconfig())?;
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        config.auth_info = serde_json::from_value::<AuthInfo>(json!({ "token": token }))?;
+        Ok(Client::try_from(config)?)
+    }
+
+    fn jobs(&self, client: &Client) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), self.namespace.name(), &job_resource())
+    }
+
+    /// Creates a job that the operator has assigned to a worker.
+    async fn assigned_job(&self, name: &str, worker: &str, pod_uid: &str) -> Result<()> {
+        let spec = json!({ "input": { "image": { "sources": [{ "uri": "gs://bucket/cup.png" }] } } });
+        let job = DynamicObject::new(name, &job_resource()).data(json!({ "spec": spec }));
+        let jobs = self.jobs(&self.client);
+        jobs.create(&PostParams::default(), &job).await?;
+        let assignment =
+            json!({ "pool": "image", "worker": worker, "podUid": pod_uid, "attempt": 1, "time": TIME });
+        write(&jobs, name, json!({ "phase": "Processing", "assignment": assignment })).await?;
+        Ok(())
+    }
+}
+
+const TIME: &str = "2026-01-01T00:00:00.000000Z";
+
+fn job_resource() -> ApiResource {
+    ApiResource {
+        group: "trellis3d.dev".into(),
+        version: "v1alpha1".into(),
+        api_version: "trellis3d.dev/v1alpha1".into(),
+        kind: "GenerationJob".into(),
+        plural: "generationjobs".into(),
+    }
+}
+
+async fn write(jobs: &Api<DynamicObject>, name: &str, status: Value) -> kube::Result<DynamicObject> {
+    let patch = Patch::Merge(json!({ "status": status }));
+    jobs.patch_status(name, &PatchParams::default(), &patch).await
+}
+
+fn progress(percent: i32) -> Value {
+    json!({ "progress": { "stage": "decode", "percent": percent, "updatedAt": TIME } })
+}
+
+fn expect_refusal(result: kube::Result<DynamicObject>, message: &str) -> Result<()> {
+    match result {
+        Err(kube::Error::Api(status)) if status.message.contains(message) => Ok(()),
+        other => bail!("should be refused with {message:?}: {other:?}"),
+    }
+}
+
+/// Roles and policies take effect a moment after they are stored. `other` is a job that the policy keeps from the worker.
+async fn wait_until_enforced(jobs: &Api<DynamicObject>, other: &str) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match write(jobs, other, progress(1)).await {
+            Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => {
+                return Ok(());
+            }
+            other if Instant::now() > deadline => bail!("the policy was not enforced within 30 s: {other:?}"),
+            _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_reports_on_its_own_job_and_on_no_other() -> Result<()> {
+    let installation = Installation::create().await?;
+    let pod = installation.pod("image-a").await?;
+    let uid = pod.uid().context("the pod has no uid")?;
+    installation.assigned_job("mine", "image-a", &uid).await?;
+    installation.assigned_job("theirs", "image-b", "another").await?;
+    // The pod of that name before this one.
+    installation.assigned_job("predecessors", "image-a", "another").await?;
+
+    let worker = installation.worker(Some(&pod)).await?;
+    let jobs = installation.jobs(&worker);
+    wait_until_enforced(&jobs, "theirs").await?;
+    for name in ["theirs", "predecessors"] {
+        expect_refusal(write(&jobs, name, progress(10)).await, "this job is not assigned to this worker")?;
+    }
+    write(&jobs, "mine", progress(10)).await.context("the worker's own job")?;
+
+    // What only the operator does.
+    let reassigned = json!({ "assignment": { "attempt": 2 } });
+    expect_refusal(write(&jobs, "mine", reassigned).await, "only the operator changes status.assignment")?;
+    let released = json!({ "assignment": null });
+    expect_refusal(write(&jobs, "mine", released).await, "only the operator changes status.assignment")?;
+    let failed = json!({ "phase": "Failed" });
+    expect_refusal(write(&jobs, "mine", failed).await, "may set the phase Completed, no other")?;
+    let counted = json!({ "failures": 1 });
+    expect_refusal(write(&jobs, "mine", counted).await, "only the operator counts status.failures")?;
+
+    write(&jobs, "mine", json!({ "phase": "Completed", "progress": null })).await.context("the result")?;
+    let changed_later = json!({ "outputs": [] , "seed": 5 });
+    expect_refusal(write(&jobs, "mine", changed_later).await, "may report on a job in the phase Processing")?;
+    installation.namespace.delete().await
+}
+
+#[tokio::test]
+async fn a_token_without_a_pod_reports_on_nothing() -> Result<()> {
+    let installation = Installation::create().await?;
+    installation.assigned_job("cup", "image-a", "1").await?;
+    let jobs = installation.jobs(&installation.worker(None).await?);
+    wait_until_enforced(&jobs, "cup").await?;
+    expect_refusal(write(&jobs, "cup", progress(10)).await, "workers must use the token of their pod")?;
+    installation.namespace.delete().await
+}
+
+#[tokio::test]
+async fn a_worker_reads_jobs_and_named_config_maps_and_nothing_else() -> Result<()> {
+    let installation = Installation::create().await?;
+    let pod = installation.pod("image-a").await?;
+    installation.assigned_job("cup", "image-a", &pod.uid().context("the pod has no uid")?).await?;
+    installation.assigned_job("theirs", "image-b", "another").await?;
+    let worker = installation.worker(Some(&pod)).await?;
+    wait_until_enforced(&installation.jobs(&worker), "theirs").await?;
+    let everywhere: Api<DynamicObject> = Api::all_with(worker.clone(), &job_resource());
+    everywhere.list(&ListParams::default().fields("status.assignment.worker=image-a")).await?;
+
+    let config_maps: Api<ConfigMap> = Api::namespaced(worker.clone(), installation.namespace.name());
+    assert!(config_maps.get_opt("absent").await?.is_none());
+    let forbidden = "is forbidden";
+    let listed =
+        config_maps.list(&ListParams::default()).await.map(|_| DynamicObject::new("x", &job_resource()));
+    expect_refusal(listed, forbidden)?;
+    let cancel = Patch::Merge(json!({ "spec": { "cancel": true } }));
+    let jobs = installation.jobs(&worker);
+    expect_refusal(jobs.patch("cup", &PatchParams::default(), &cancel).await, forbidden)?;
+    let pods: Api<Pod> = Api::namespaced(worker, installation.namespace.name());
+    let read = pods.get("image-a").await.map(|_| DynamicObject::new("x", &job_resource()));
+    expect_refusal(read, forbidden)?;
+    installation.namespace.delete().await
+}

@@ -1,0 +1,166 @@
+//! `gs://` against fake-gcs-server, and against a store that misbehaves.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
+use trellis_storage::{Error, ObjectUri, Settings, Storage, Stored};
+
+const BUCKET: &str = "trellis-tests";
+
+/// A running fake-gcs-server with one bucket, gone when dropped.
+struct Emulator {
+    process: Child,
+    address: String,
+}
+
+impl Emulator {
+    async fn start() -> Result<Self> {
+        let program = tokio::task::spawn_blocking(|| trellis_e2e::tools::path("fake-gcs-server")).await??;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let address = format!("127.0.0.1:{port}");
+        let process = Command::new(program)
+            .args(["-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-log-level", "error"])
+            .args(["-port", &port.to_string(), "-external-url", &format!("http://{address}")])
+            .stdin(Stdio::null())
+            .spawn()
+            .context("cannot start fake-gcs-server")?;
+        let emulator = Self { process, address };
+        emulator.create_bucket().await?;
+        Ok(emulator)
+    }
+
+    async fn create_bucket(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let url = format!("http://{}/storage/v1/b?project=tests", self.address);
+        let client = reqwest::Client::new();
+        loop {
+            match client.post(&url).json(&serde_json::json!({ "name": BUCKET })).send().await {
+                Ok(response) => return Ok(response.error_for_status().map(drop)?),
+                Err(error) if Instant::now() > deadline => bail!("fake-gcs-server does not answer: {error}"),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    fn storage(&self) -> Storage {
+        storage_at(&self.address)
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn storage_at(address: &str) -> Storage {
+    Storage::new(Settings { emulator_host: Some(address.into()), file_roots: Vec::new() })
+}
+
+fn uri(name: &str) -> ObjectUri {
+    format!("gs://{BUCKET}/{name}").parse().expect("a valid address")
+}
+
+#[tokio::test]
+async fn objects_come_back_as_they_were_written() -> Result<()> {
+    let emulator = Emulator::start().await?;
+    let storage = emulator.storage();
+    // The last is above the size from which on the client would cut uploads into parts.
+    let large: Vec<u8> = (0..20_u32 << 20).map(|i| (i % 251) as u8).collect();
+    for (name, content) in
+        [("empty", Vec::new()), ("a b/ü#1?%2F.png", b"abc".to_vec()), ("large/model.bin", large)]
+    {
+        let uri = uri(name);
+        let stored =
+            storage.put(&uri, content.clone().into(), "application/octet-stream").await.context(name)?;
+        assert_eq!(stored, Stored::of(&content), "{name}");
+        assert_eq!(storage.open(&uri).await?.size, stored.bytes, "{name}");
+        assert!(storage.get(&uri, stored.bytes).await? == content, "{name} differs");
+        let folder = tempfile::tempdir()?;
+        assert_eq!(storage.download(&uri, &folder.path().join("copy")).await?, stored, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_write_replaces_the_first() -> Result<()> {
+    let emulator = Emulator::start().await?;
+    let storage = emulator.storage();
+    for content in ["first", "second"] {
+        storage.put(&uri("manifest.json"), content.into(), "application/json").await?;
+    }
+    assert_eq!(storage.get(&uri("manifest.json"), 100).await?, "second");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_too_large_is_named() -> Result<()> {
+    let emulator = Emulator::start().await?;
+    let storage = emulator.storage();
+    let missing = storage.get(&uri("missing"), 1).await;
+    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
+    let bucket: ObjectUri = "gs://no-such-bucket/x".parse()?;
+    let put = storage.put(&bucket, "".into(), "text/plain").await;
+    assert!(matches!(put, Err(Error::NotFound { .. })), "{put:?}");
+    storage.put(&uri("large"), vec![0; 1000].into(), "text/plain").await?;
+    let large = storage.get(&uri("large"), 999).await;
+    assert!(matches!(large, Err(Error::TooLarge { limit: 999, .. })), "{large:?}");
+    Ok(())
+}
+
+/// Answers the next connections with `answers`, one each, and returns where it listens.
+async fn misbehaving(answers: Vec<String>) -> Result<String> {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?.to_string();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await?;
+            let _ = stream.read(&mut [0; 4096]).await?;
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        std::io::Result::Ok(())
+    });
+    Ok(address)
+}
+
+fn object(content: &str, crc32c: &str) -> String {
+    let length = content.len();
+    format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\nx-goog-generation: 1\r\n\
+         x-goog-metageneration: 1\r\nx-goog-hash: crc32c={crc32c}\r\n\r\n{content}"
+    )
+}
+
+/// The CRC32C of `123456789`, big-endian in base64.
+const CHECKSUM: &str = "4waSgw==";
+
+#[tokio::test]
+async fn a_read_that_was_damaged_on_its_way_is_no_success() -> Result<()> {
+    let address = misbehaving(vec![object("123456780", CHECKSUM)]).await?;
+    let read = storage_at(&address).get(&uri("x"), 100).await;
+    assert!(matches!(read, Err(Error::Corrupt { .. })), "{read:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_busy_store_is_asked_again() -> Result<()> {
+    let busy = |status| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let answers = vec![busy("503 Busy"), busy("429 Slow down"), object("123456789", CHECKSUM)];
+    let address = misbehaving(answers).await?;
+    assert_eq!(storage_at(&address).get(&uri("x"), 100).await?, "123456789");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refusal_is_final() -> Result<()> {
+    let refusal = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let address = misbehaving(vec![refusal.into()]).await?;
+    let read = storage_at(&address).get(&uri("x"), 100).await;
+    assert!(matches!(read, Err(Error::Denied { .. })), "{read:?}");
+    Ok(())
+}
