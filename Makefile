@@ -7,10 +7,10 @@ export CARGO_TARGET_DIR ?= $(TRELLIS_CACHE)/target
 export LIBTORCH ?= $(TRELLIS_CACHE)/libtorch-2.11.0
 export LD_LIBRARY_PATH := $(LIBTORCH)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
-# The tests run what ships: one profile for programs, images and tests, and everything is compiled once.
-PROFILE ?= --release
 
-cluster := cargo run $(PROFILE) --quiet -p trellis-e2e --bin cluster --
+# Tests run what ships: one profile for programs, images and tests. And every build names the whole workspace, because the crates'
+# features are then always the same: each dependency is compiled once.
+run = @cargo build --release --quiet --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-golden lint fmt bench up down status images crds setup env
@@ -20,7 +20,7 @@ help: ## list the targets
 	@echo "  CLUSTER=current uses the Kubernetes of the current kubectl context instead of a local one."
 
 demo: setup ## a photo becomes out/photo.glb on a real Kubernetes
-	@cargo run $(PROFILE) --quiet -p trellis-e2e --bin demo
+	$(call run,demo)
 
 test: setup ## every test there is, from unit to cluster
 	@scripts/test.sh
@@ -35,22 +35,22 @@ fmt: ## format the sources
 	cargo fmt --all
 
 bench: setup ## time the pipeline on the small model
-	cargo run $(PROFILE) --quiet -p trellis --bin trellis -- bench --model worker/pipeline/tests/golden/15_end2end/model
+	$(call run,trellis) bench --model worker/pipeline/tests/golden/15_end2end/model
 
 up: setup ## start the local cluster
-	@$(cluster) up
+	$(call run,cluster) up
 
 down: ## stop the local cluster; nothing of it stays behind
-	@$(cluster) down
+	$(call run,cluster) down
 
 status: ## what of the local cluster runs
-	@$(cluster) status
+	$(call run,cluster) status
 
 images: setup ## build the container images
-	@$(cluster) images
+	$(call run,cluster) images
 
 crds: ## write crds/yaml and the CRD chart from the types
-	cargo run $(PROFILE) --quiet -p trellis-crds --bin crdgen
+	$(call run,crdgen)
 
 setup: ## install what is missing: Debian packages, libtorch
 	@scripts/setup.sh

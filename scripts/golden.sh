@@ -3,4 +3,4 @@
 # TRELLIS_GOLDEN names another folder of the same layout; TRELLIS_TEST_DEVICE=cuda runs them on a GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo test $PROFILE --quiet -p trellis --test 'golden*' -- --nocapture
+cargo test --release --quiet --workspace --test 'golden*' -- --nocapture

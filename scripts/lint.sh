@@ -21,11 +21,15 @@ if ! cargo deny --version 2>/dev/null | grep -q " $cargo_deny\$"; then
     cargo install cargo-deny --version $cargo_deny --locked --quiet --root "$TRELLIS_CACHE/tools" || exit 1
 fi
 
+run() { # program arguments...
+    local program=$1
+    shift
+    cargo build --release --quiet --workspace --bin "$program" && "$CARGO_TARGET_DIR/release/$program" "$@"
+}
+
 charts() {
     local helm kubeconform
-    helm=$(cargo run $PROFILE --quiet -p trellis-e2e --bin cluster -- tool helm) || return 1
-    kubeconform=$(cargo run $PROFILE --quiet -p trellis-e2e --bin cluster -- tool kubeconform) || return 1
-    scripts/lint-charts.sh "$helm" "$kubeconform"
+    helm=$(run cluster tool helm) && kubeconform=$(run cluster tool kubeconform) && charts/lint.sh "$helm" "$kubeconform"
 }
 
 # rustls picks its provider by itself only while there is one; `ring` may stand in the lock file for other platforms, but nothing here may build it.
@@ -34,10 +38,10 @@ one_tls_provider() {
 }
 
 check formatting cargo fmt --all --check
-check clippy cargo clippy $PROFILE --quiet --workspace --all-targets -- --deny warnings
+check clippy cargo clippy --release --quiet --workspace --all-targets -- --deny warnings
 check "licences and bans" cargo deny --offline --log-level error check bans licenses sources
 check "one TLS provider" one_tls_provider
-check "generated files" cargo run $PROFILE --quiet -p trellis-crds --bin crdgen -- --check
+check "generated files" run crdgen --check
 check charts charts
 
 [ ${#failed[@]} = 0 ] || {

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-cargo build $PROFILE --quiet -p trellis-e2e --bins || exit 1
+cargo build --release --quiet --workspace --bin cluster --bin demo || exit 1
 cluster=$CARGO_TARGET_DIR/release/cluster
 started=
 if [ "${CLUSTER:-}" != current ] && ! "$cluster" status --quiet; then
@@ -17,7 +17,7 @@ if [ "${CLUSTER:-}" != current ] && ! "$cluster" status --quiet; then
 fi
 "$CARGO_TARGET_DIR/release/demo" --install-only || exit 1
 
-cargo test $PROFILE --workspace --no-fail-fast 2>&1 | tee "$log"
+cargo test --release --workspace --no-fail-fast 2>&1 | tee "$log"
 result=${PIPESTATUS[0]}
 
 [ -z "$started" ] || { trap 'rm -f "$log"' EXIT; "$cluster" down || result=1; }
