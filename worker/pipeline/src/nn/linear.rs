@@ -24,6 +24,16 @@ impl Linear {
         })
     }
 
+    /// The convolution of an RGB image with stride equal to its kernel, as a linear layer of flattened patches: takes
+    /// `weight [outputs, 3, size, size]`.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn from_patches(weights: &Weights, size: i64, outputs: i64) -> Result<Self> {
+        let weight = weights.tensor("weight", &[outputs, 3, size, size])?;
+        Ok(Self { weight: weight.f_flatten(1, -1)?, bias: weights.tensor("bias", &[outputs])? })
+    }
+
     /// `[.., inputs]` to `[.., outputs]`.
     ///
     /// # Errors

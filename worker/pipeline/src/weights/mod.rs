@@ -103,9 +103,9 @@ impl Checkpoint {
     pub fn build<M>(&self, placement: Placement, build: impl FnOnce(&Weights) -> Result<M>) -> Result<M> {
         let file = TensorFile::open(&self.weights)?;
         let account = scope::Account::open(file, placement);
-        let model = build(&Weights::root(&account))?;
+        let model = build(&Weights::root(&account));
         account.into_inner().close()?;
-        Ok(model)
+        model
     }
 }
 
@@ -143,3 +143,82 @@ impl fmt::Display for WeightsError {
 }
 
 impl std::error::Error for WeightsError {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use safetensors::Dtype;
+    use safetensors::tensor::{TensorView, serialize};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::nn::Linear;
+
+    /// A folder with a model `m` that holds f32 tensors of these names, shapes and values.
+    fn model(tensors: &[(&str, &[usize], &[f32])]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let views = tensors.iter().map(|(name, shape, values)| {
+            (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytemuck::cast_slice(values)).unwrap())
+        });
+        fs::write(folder.path().join("m.safetensors"), serialize(views, None).unwrap()).unwrap();
+        fs::write(folder.path().join("m.json"), r#"{"name": "ElasticThing", "args": {"width": 2}}"#).unwrap();
+        folder
+    }
+
+    /// Builds two linear layers of width 2 from it.
+    fn build(folder: &TempDir) -> Result<[Linear; 2]> {
+        Checkpoint::open(&folder.path().join("m"))?.build(Placement::float(Device::Cpu), |weights| {
+            Ok([Linear::load(&weights.at("a"), 2, 2)?, Linear::load(&weights.at("b").at(0), 2, 2)?])
+        })
+    }
+
+    #[test]
+    fn everything_wrong_with_a_file_is_told_at_once() {
+        let folder = model(&[
+            ("a.weight", &[2, 3], &[0.0; 6]),
+            ("a.bias", &[2], &[f32::NAN, 0.0]),
+            ("b.0.weight", &[2, 2], &[0.0; 4]),
+            ("c", &[1], &[0.0]),
+        ]);
+        let Err(Error::Weights(error)) = build(&folder) else { panic!("expected a WeightsError") };
+        assert_eq!(error.missing, ["b.0.bias"]);
+        assert_eq!(error.surplus, ["c"]);
+        assert_eq!(
+            error.unfit,
+            ["a.weight is [2, 3], expected [2, 2]", "a.bias holds numbers that are not finite"]
+        );
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused_at_any_length() {
+        let folder = model(&[
+            ("a.weight", &[2, 2], &[1.0; 4]),
+            ("a.bias", &[2], &[0.0; 2]),
+            ("b.0.weight", &[2, 2], &[0.0; 4]),
+            ("b.0.bias", &[2], &[0.0; 2]),
+        ]);
+        build(&folder).unwrap();
+        let path = folder.path().join("m.safetensors");
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(build(&folder).is_err(), "{length} of {} bytes", whole.len());
+        }
+    }
+
+    #[test]
+    fn a_model_of_another_class_or_with_other_arguments_is_refused_by_file_name() {
+        #[derive(Debug, Deserialize)]
+        struct Config {
+            #[expect(dead_code, reason = "only its absence matters")]
+            height: i64,
+        }
+        let folder = model(&[]);
+        let checkpoint = Checkpoint::open(&folder.path().join("m")).unwrap();
+        let other = checkpoint.config::<serde_json::Value>("Other").unwrap_err().to_string();
+        assert!(other.contains("m.json: is a Thing, where a Other is needed"), "{other}");
+        let lacking = checkpoint.config::<Config>("Thing").unwrap_err().to_string();
+        assert!(lacking.contains("m.json: args: missing field `height`"), "{lacking}");
+    }
+}

@@ -31,7 +31,6 @@ impl Account {
     }
 
     fn take(&mut self, path: String, shape: &[i64], kind: Kind) -> Result<Tensor> {
-        let options = (kind, self.placement.device);
         self.left.remove(&path);
         match self.file.shape(&path) {
             None => self.wrong.missing.push(path),
@@ -39,22 +38,23 @@ impl Account {
                 self.wrong.unfit.push(format!("{path} is {found:?}, expected {shape:?}"));
             }
             Some(_) => {
-                let stored = self.file.tensor(&path)?;
-                let stored = stored.filter(|tensor| tensor.is_floating_point());
-                let Some(stored) = stored else {
-                    self.wrong.unfit.push(format!("{path} holds no floating-point numbers"));
-                    return Ok(Tensor::f_zeros(shape, options)?);
-                };
-                let tensor = stored.f_to_device(self.placement.device)?.f_to_kind(kind)?;
-                if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-                    self.wrong.unfit.push(format!("{path} holds numbers that are not finite"));
+                let stored = self.file.tensor(&path)?.filter(Tensor::is_floating_point);
+                let device = self.placement.device;
+                let tensor = stored.map(|stored| stored.f_to_device(device)?.f_to_kind(kind)).transpose()?;
+                match tensor {
+                    Some(tensor) if is_finite(&tensor)? => return Ok(tensor),
+                    Some(_) => self.wrong.unfit.push(format!("{path} holds numbers that are not finite")),
+                    None => self.wrong.unfit.push(format!("{path} holds no floating-point numbers")),
                 }
-                return Ok(tensor);
             }
         }
         // A stand-in lets the constructor go on and find whatever else is wrong; `close` fails then.
-        Ok(Tensor::f_zeros([1], options)?)
+        Ok(Tensor::f_zeros([1], (kind, self.placement.device))?.f_expand(shape, false)?)
     }
+}
+
+fn is_finite(tensor: &Tensor) -> Result<bool> {
+    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
 /// A place in a checkpoint's tree of tensors, like `blocks.3.self_attn`.

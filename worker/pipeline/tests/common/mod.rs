@@ -3,6 +3,8 @@
 //! `TRELLIS_GOLDEN` names the folder of fixtures (`tests/golden` unless set); where there is none, tests fail. A stage
 //! that the folder lacks is named as skipped. `TRELLIS_TEST_DEVICE=cuda` runs the models on the GPU, in f32.
 
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of this module")]
+
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
@@ -47,7 +49,14 @@ impl Stage {
         let meta = std::fs::read_to_string(folder.join("meta.json")).expect("the stage has a meta.json");
         let meta = serde_json::from_str(&meta).expect("meta.json is as documented");
         let name = name.to_owned();
-        Some(Self { name, folder, meta, device: device(), failures: RefCell::default(), compared: Cell::new(0) })
+        Some(Self {
+            name,
+            folder,
+            meta,
+            device: device(),
+            failures: RefCell::default(),
+            compared: Cell::new(0),
+        })
     }
 
     /// A file of the stage.
@@ -57,7 +66,8 @@ impl Stage {
 
     /// The stage's model: `config.json` and `weights.safetensors`.
     pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint::from_files(&self.path("config.json"), &self.path("weights.safetensors")).expect("a checkpoint")
+        Checkpoint::from_files(&self.path("config.json"), &self.path("weights.safetensors"))
+            .expect("a checkpoint")
     }
 
     /// The test device, in f32.
@@ -83,7 +93,11 @@ impl Stage {
 
     /// Compares with the output `name`, within the tolerance that `meta.json` states for it.
     pub fn close(&self, name: &str, actual: &Tensor) {
-        let tolerance = self.meta.tolerance.get(name).unwrap_or_else(|| panic!("{} states no tolerance for {name}", self.name));
+        let tolerance = self
+            .meta
+            .tolerance
+            .get(name)
+            .unwrap_or_else(|| panic!("{} states no tolerance for {name}", self.name));
         self.within(name, actual, &self.output(name), tolerance.suggested_atol_fp32);
     }
 
@@ -100,10 +114,14 @@ impl Stage {
         } else if expected.numel() == 0 {
             (0.0, "ok".to_owned())
         } else {
-            let error = (actual.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
+            let error =
+                (actual.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
             (error, if error <= tolerance { "ok".to_owned() } else { "TOO FAR".to_owned() })
         };
-        let row = format!("parity {:<34} {name:<32} max error {error:<10.3e} tolerance {tolerance:<9.1e} {verdict}", self.name);
+        let row = format!(
+            "parity {:<34} {name:<32} max error {error:<10.3e} tolerance {tolerance:<9.1e} {verdict}",
+            self.name
+        );
         println!("{row}");
         self.compared.set(self.compared.get() + 1);
         if verdict != "ok" {

@@ -1,0 +1,121 @@
+//! Layers on dense grids, `[batch, channels, x, y, z]`.
+
+use tch::{Kind, Tensor};
+
+use crate::Result;
+use crate::nn::LayerNorm;
+use crate::weights::Weights;
+
+/// Of the dense norms; the transformers' is 1e-6.
+const EPS: f64 = 1e-5;
+const GROUPS: i64 = 32;
+
+/// A convolution with a 3³ kernel that keeps the grid's size.
+#[derive(Debug)]
+pub(super) struct Conv3d {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Conv3d {
+    pub(super) fn load(weights: &Weights, inputs: i64, outputs: i64) -> Result<Self> {
+        Ok(Self {
+            weight: weights.tensor("weight", &[outputs, inputs, 3, 3, 3])?,
+            bias: weights.tensor("bias", &[outputs])?,
+        })
+    }
+
+    /// On CUDA the same algorithm each time, and no TF32: its 10 bits of fraction would move voxels.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (transposed, benchmark, deterministic, cudnn, tf32) = (false, false, true, true, false);
+        Ok(x.f_internal_convolution(
+            &self.weight,
+            Some(&self.bias),
+            [1; 3],
+            [1; 3],
+            [1; 3],
+            transposed,
+            [0; 3],
+            1,
+            benchmark,
+            deterministic,
+            cudnn,
+            tf32,
+        )?)
+    }
+}
+
+/// A norm with scale and shift per channel.
+#[derive(Debug)]
+pub(super) enum Norm {
+    /// Over the channels of each voxel.
+    Layer(LayerNorm),
+    /// Over groups of channels of the whole grid.
+    Group { weight: Tensor, bias: Tensor },
+}
+
+impl Norm {
+    pub(super) fn layer(weights: &Weights, channels: i64) -> Result<Self> {
+        LayerNorm::affine(weights, channels, EPS).map(Self::Layer)
+    }
+
+    pub(super) fn group(weights: &Weights, channels: i64) -> Result<Self> {
+        Ok(Self::Group {
+            weight: weights.float("weight", &[channels])?,
+            bias: weights.float("bias", &[channels])?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Layer(norm) => Ok(norm.forward(&x.f_movedim_int(1, -1)?)?.f_movedim_int(-1, 1)?),
+            Self::Group { weight, bias } => {
+                let normalised =
+                    x.f_to_kind(Kind::Float)?.f_group_norm(GROUPS, Some(weight), Some(bias), EPS, true)?;
+                Ok(normalised.f_to_kind(x.f_kind()?)?)
+            }
+        }
+    }
+}
+
+/// Norm, SiLU, convolution, twice, added to the input.
+#[derive(Debug)]
+pub(super) struct ResBlock {
+    norm1: Norm,
+    conv1: Conv3d,
+    norm2: Norm,
+    conv2: Conv3d,
+}
+
+impl ResBlock {
+    pub(super) fn load(weights: &Weights, channels: i64) -> Result<Self> {
+        Ok(Self {
+            norm1: Norm::layer(&weights.at("norm1"), channels)?,
+            conv1: Conv3d::load(&weights.at("conv1"), channels, channels)?,
+            norm2: Norm::layer(&weights.at("norm2"), channels)?,
+            conv2: Conv3d::load(&weights.at("conv2"), channels, channels)?,
+        })
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let h = self.conv1.forward(&self.norm1.forward(x)?.f_silu()?)?;
+        let h = self.conv2.forward(&self.norm2.forward(&h)?.f_silu()?)?;
+        Ok(x.f_add(&h)?)
+    }
+}
+
+/// Doubles the grid: eight times the channels, then each voxel's channels `c·8 + 4·dx + 2·dy + dz` become its children.
+#[derive(Debug)]
+pub(super) struct Upsample(Conv3d);
+
+impl Upsample {
+    pub(super) fn load(weights: &Weights, inputs: i64, outputs: i64) -> Result<Self> {
+        Conv3d::load(&weights.at("conv"), inputs, 8 * outputs).map(Self)
+    }
+
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let children =
+            self.0.forward(x)?.f_unflatten(1, [-1, 2, 2, 2])?.f_permute([0, 1, 5, 2, 6, 3, 7, 4])?;
+        Ok(children.f_flatten(6, 7)?.f_flatten(4, 5)?.f_flatten(2, 3)?)
+    }
+}

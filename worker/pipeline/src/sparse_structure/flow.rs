@@ -1,0 +1,179 @@
+//! The flow transformer on a dense grid of latents.
+
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+use crate::Result;
+use crate::nn::{BlockConfig, FlowBlock, LayerNorm, Linear, Modulation, TimestepEmbedder};
+use crate::sampler::Velocity;
+use crate::weights::{Checkpoint, Placement, Weights};
+
+/// Of the norm before the output layer.
+const OUTPUT_EPS: f64 = 1e-5;
+
+/// Constructor arguments of the reference's `SparseStructureFlowModel`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SparseStructureConfig {
+    /// Voxels along a side of the grid.
+    pub resolution: i64,
+    /// Channels of a sample.
+    pub in_channels: i64,
+    /// Width of a token.
+    pub model_channels: i64,
+    /// Width of a condition token.
+    pub cond_channels: i64,
+    /// Channels of a velocity.
+    pub out_channels: i64,
+    /// Transformer blocks.
+    pub num_blocks: i64,
+    /// Attention heads; `None`: as many as heads of `num_head_channels` fit.
+    #[serde(default)]
+    pub num_heads: Option<i64>,
+    /// Width of a head, where `num_heads` is not given.
+    #[serde(default)]
+    pub num_head_channels: Option<i64>,
+    /// Hidden over outer width of the perceptron.
+    pub mlp_ratio: f64,
+    /// Voxels along a side of a patch.
+    pub patch_size: i64,
+    /// Position encoding; only `ape`, the released one, is known.
+    pub pe_mode: String,
+    /// One modulation for all blocks.
+    #[serde(default)]
+    pub share_mod: bool,
+    /// Normalise queries and keys of the self-attention.
+    #[serde(default)]
+    pub qk_rms_norm: bool,
+    /// Normalise queries and keys of the cross-attention.
+    #[serde(default)]
+    pub qk_rms_norm_cross: bool,
+}
+
+const DEFAULT_HEAD_CHANNELS: i64 = 64;
+
+impl SparseStructureConfig {
+    fn heads(&self) -> i64 {
+        let width = self.num_head_channels.unwrap_or(DEFAULT_HEAD_CHANNELS).max(1);
+        self.num_heads.unwrap_or(self.model_channels / width)
+    }
+
+    fn block(&self) -> BlockConfig {
+        BlockConfig {
+            channels: self.model_channels,
+            condition: self.cond_channels,
+            heads: self.heads(),
+            hidden: (self.model_channels as f64 * self.mlp_ratio) as i64,
+            qk_norm: self.qk_rms_norm,
+            qk_norm_cross: self.qk_rms_norm_cross,
+            shared_modulation: self.share_mod,
+        }
+    }
+
+    /// What keeps this program from running such a model, if anything.
+    fn objection(&self) -> Option<String> {
+        if self.pe_mode != "ape" {
+            return Some(format!("pe_mode {:?} is not supported, only \"ape\"", self.pe_mode));
+        }
+        let heads = self.heads();
+        if heads < 1 || self.model_channels % heads != 0 {
+            return Some(format!("{heads} heads do not divide model_channels {}", self.model_channels));
+        }
+        let fits = self.patch_size >= 1 && self.resolution % self.patch_size == 0;
+        (!fits)
+            .then(|| format!("patch_size {} does not divide resolution {}", self.patch_size, self.resolution))
+    }
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct SparseStructureFlow {
+    config: SparseStructureConfig,
+    torso: Kind,
+    timestep: TimestepEmbedder,
+    shared_modulation: Option<Modulation>,
+    input: Linear,
+    position: Tensor,
+    blocks: Vec<FlowBlock>,
+    output_norm: LayerNorm,
+    output: Linear,
+}
+
+impl SparseStructureFlow {
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// When the checkpoint is not a `SparseStructureFlowModel` or its tensors do not fit.
+    pub fn load(checkpoint: &Checkpoint, placement: Placement) -> Result<Self> {
+        let config: SparseStructureConfig = checkpoint.config("SparseStructureFlowModel")?;
+        match config.objection() {
+            Some(objection) => Err(checkpoint.refuse(objection)),
+            None => checkpoint.build(placement, |weights| Self::new(config, weights)),
+        }
+    }
+
+    fn new(config: SparseStructureConfig, weights: &Weights) -> Result<Self> {
+        let channels = config.model_channels;
+        let patch = config.patch_size.pow(3);
+        let tokens = (config.resolution / config.patch_size).pow(3);
+        let (torso, block) = (weights.torso(), config.block());
+        Ok(Self {
+            torso: torso.kind(),
+            timestep: TimestepEmbedder::load(&weights.at("t_embedder"), channels)?,
+            shared_modulation: config.share_mod.then(|| Modulation::load(weights, channels)).transpose()?,
+            input: Linear::load(&weights.at("input_layer"), config.in_channels * patch, channels)?,
+            position: weights.tensor("pos_emb", &[tokens, channels])?,
+            blocks: (0..config.num_blocks)
+                .map(|index| FlowBlock::load(&torso.at("blocks").at(index), &block))
+                .collect::<Result<_>>()?,
+            output_norm: LayerNorm::plain(channels, OUTPUT_EPS),
+            output: Linear::load(&weights.at("out_layer"), channels, config.out_channels * patch)?,
+            config,
+        })
+    }
+
+    /// The shape of the noise for `batch` samples.
+    pub fn noise_shape(&self, batch: i64) -> [i64; 5] {
+        let side = self.config.resolution;
+        [batch, self.config.in_channels, side, side, side]
+    }
+
+    /// The velocity of `x [B, C, r, r, r]` at `t [B]` = 1000 · time, both f32, under `condition [B, tokens, width]`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward(&self, x: &Tensor, t: &Tensor, condition: &Tensor) -> Result<Tensor> {
+        let tokens = patchify(x, self.config.patch_size)?;
+        let mut h = self.input.forward(&tokens)?.f_add(&self.position)?.f_to_kind(self.torso)?;
+        let time = self.timestep.forward(t)?;
+        let time = match &self.shared_modulation {
+            Some(modulation) => modulation.forward(&time)?,
+            None => time,
+        };
+        let (time, condition) = (time.f_to_kind(self.torso)?, condition.f_to_kind(self.torso)?);
+        for block in &self.blocks {
+            h = block.forward(&h, &time, &condition)?;
+        }
+        let h = self.output_norm.forward(&h.f_to_kind(x.f_kind()?)?)?;
+        unpatchify(&self.output.forward(&h)?, self.config.patch_size, self.config.resolution)
+    }
+}
+
+impl Velocity for SparseStructureFlow {
+    fn velocity(&self, x: &Tensor, t: f64, condition: &Tensor) -> Result<Tensor> {
+        let batch = x.size5()?.0;
+        let t = Tensor::f_full([batch], t, (Kind::Float, x.device()))?;
+        self.forward(x, &t, &condition.f_expand([batch, -1, -1], false)?)
+    }
+}
+
+/// `[B, C, r, r, r]` to `[B, (r/p)³, C·p³]`: tokens by x, y, z; channels by channel, then place in the patch.
+fn patchify(x: &Tensor, p: i64) -> Result<Tensor> {
+    let split = x.f_unflatten(4, [-1, p])?.f_unflatten(3, [-1, p])?.f_unflatten(2, [-1, p])?;
+    Ok(split.f_permute([0, 2, 4, 6, 1, 3, 5, 7])?.f_flatten(4, 7)?.f_flatten(1, 3)?)
+}
+
+/// The inverse of [`patchify`] on a grid of side `r`.
+fn unpatchify(tokens: &Tensor, p: i64, r: i64) -> Result<Tensor> {
+    let split = tokens.f_unflatten(1, [r / p; 3])?.f_unflatten(4, [-1, p, p, p])?;
+    Ok(split.f_permute([0, 4, 1, 5, 2, 6, 3, 7])?.f_flatten(6, 7)?.f_flatten(4, 5)?.f_flatten(2, 3)?)
+}
