@@ -1,1 +1,3 @@
 //! Asset files.
+
+pub mod glb;
