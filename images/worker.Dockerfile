@@ -1,20 +1,21 @@
-# The build context holds the release binaries trellis-worker and trellis, and libtorch/ (scripts/libtorch.sh; copy its lib/ with `cp -L`).
-# For GPUs: --build-arg ACCELERATOR=cuda, and the context also holds cuda/ (images/README.md).
-ARG ACCELERATOR=cpu
-
-FROM debian:bookworm-slim AS cpu
+# The build context holds the release binaries trellis-worker and trellis, and libtorch/: the files of the folder that
+# scripts/libtorch.sh prints (cp -L). For GPUs: --target cuda, and the context also holds cuda/ (see README.md).
+# Binaries come last, so that a changed one does not repack the libraries.
+FROM debian:bookworm-slim AS libtorch
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libstdc++6 \
     && rm -rf /var/lib/apt/lists/*
 COPY libtorch/ /usr/local/lib/libtorch/
 RUN echo /usr/local/lib/libtorch >/etc/ld.so.conf.d/libtorch.conf && ldconfig
 
-FROM cpu AS cuda
+FROM libtorch AS cuda
 COPY cuda/ /usr/local/lib/libtorch/
 RUN ldconfig
+COPY trellis-worker trellis /usr/local/bin/
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/trellis-worker"]
 
-# Last, so that a changed binary does not repack the libraries.
-FROM ${ACCELERATOR}
+FROM libtorch AS cpu
 COPY trellis-worker trellis /usr/local/bin/
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/trellis-worker"]
