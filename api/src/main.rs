@@ -10,15 +10,22 @@ use trellis_api::{Key, Keys, Settings};
 
 /// REST facade over GenerationJobs.
 #[derive(Debug, Parser)]
-#[command(version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+#[command(version)]
 struct Arguments {
+    /// Serves where left out.
     #[command(subcommand)]
     command: Option<Command>,
-    #[command(flatten)]
-    serve: Option<Serve>,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Serves the API.
+    Serve(Serve),
+    /// Makes an API key: prints the key, once, on standard error and its entry for the keys file on standard output.
+    HashKey(HashKey),
+}
+
+#[derive(Debug, Parser)]
 struct Serve {
     #[command(flatten)]
     settings: Settings,
@@ -30,34 +37,30 @@ struct Serve {
     log_level: String,
 }
 
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Makes an API key: prints the key, once, on standard error and its entry for the keys file on standard output.
-    HashKey {
-        /// The user the key is for.
-        #[arg(long)]
-        user: String,
-        /// The namespace of the user's jobs.
-        #[arg(long)]
-        namespace: String,
-        /// Names the key in the file; the user's id where left out.
-        #[arg(long)]
-        id: Option<String>,
-    },
+#[derive(Debug, clap::Args)]
+struct HashKey {
+    /// The user the key is for.
+    #[arg(long)]
+    user: String,
+    /// The namespace of the user's jobs.
+    #[arg(long)]
+    namespace: String,
+    /// Names the key in the file; the user's id where left out.
+    #[arg(long)]
+    id: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    match (arguments.command, arguments.serve) {
-        (Some(Command::HashKey { user, namespace, id }), _) => {
-            hash_key(id.unwrap_or_else(|| user.clone()), user, namespace)
-        }
-        (None, Some(serve)) => run(serve),
-        (None, None) => anyhow::bail!("no settings; see --help"),
+    match Arguments::parse().command {
+        Some(Command::HashKey(wanted)) => hash_key(wanted),
+        Some(Command::Serve(serve)) => run(serve),
+        // In a pod all settings come from the environment.
+        None => run(Serve::parse_from(["trellis-api"])),
     }
 }
 
-fn hash_key(id: String, user: String, namespace: String) -> anyhow::Result<()> {
+fn hash_key(HashKey { user, namespace, id }: HashKey) -> anyhow::Result<()> {
+    let id = id.unwrap_or_else(|| user.clone());
     let (key, entry) =
         Key::generate(id, user, namespace).context("cannot get random bytes from the system")?;
     let file = serde_yaml::to_string(&Keys { keys: vec![entry] })?;

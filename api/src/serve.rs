@@ -46,7 +46,7 @@ pub enum ServeError {
 
 /// Serves on `listener` until `shutdown` ends, and then for at most 20 s more what was under way.
 ///
-/// Ready once jobs and pools were read; before that, requests that need them are answered from the API server.
+/// Ready once jobs and pools were read; before that no jobs are made.
 ///
 /// # Errors
 /// When the settings cannot be used or the listener fails.

@@ -22,7 +22,7 @@ pub struct Settings {
     pub pool_namespace: String,
 
     /// Folders, separated by commas, that file:// results may lie in; the folder of INPUT_URI is always among them.
-    #[arg(long, env = "FILE_ROOTS", value_delimiter = ',')]
+    #[arg(long, env = "TRELLIS_FILE_ROOTS", value_delimiter = ',')]
     pub file_roots: Vec<PathBuf>,
 
     /// The largest image, in bytes.

@@ -45,6 +45,8 @@ pub(crate) async fn create(
             Err(JobError::Cluster(error)) => return Err(error.into()),
         }
     }
+    // Before the first reading there seems to be no pool.
+    app.health.ready().map_err(ClusterError::Unavailable)?;
     let (pools, shared) = (app.pools.state(), &app.settings.pool_namespace);
     pools::check(&pools, &caller.namespace, shared, kind(&request.input), request.options.pool.as_deref())?;
 

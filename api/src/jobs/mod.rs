@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod create;
 pub(crate) mod inputs;
+pub(crate) mod page;
 pub(crate) mod result;
 pub(crate) mod store;
 pub(crate) mod view;

@@ -44,14 +44,10 @@ impl Jobs {
         if belongs_to(&job, caller) { Ok(job) } else { Err(JobError::NotFound) }
     }
 
-    /// The caller's jobs, the newest first.
+    /// The caller's jobs, in no order.
     #[must_use]
-    pub(crate) fn list(&self, caller: &Caller) -> Vec<Arc<GenerationJob>> {
-        let mut jobs = self.store.state_filter(|job| belongs_to(job, caller));
-        jobs.sort_by_cached_key(|job| {
-            std::cmp::Reverse((job.creation_timestamp().map(|time| time.0), job.name_any()))
-        });
-        jobs
+    pub(crate) fn all(&self, caller: &Caller) -> Vec<Arc<GenerationJob>> {
+        self.store.state_filter(|job| belongs_to(job, caller))
     }
 
     /// Creates a job.

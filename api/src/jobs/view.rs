@@ -188,6 +188,9 @@ pub(crate) struct Timing {
 pub(crate) struct JobList {
     /// The jobs, the newest first.
     pub jobs: Vec<JobStatus>,
+    /// The `cursor` of the next page, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 impl From<&GenerationJob> for JobResponse {

@@ -8,8 +8,9 @@ macro_rules! codes {
     ($($variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
         /// What went wrong, in a word that clients may rely on.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
         pub(crate) enum Code {
-            $(#[doc = $title] #[serde(rename = $code)] $variant,)*
+            $(#[doc = $title] $variant,)*
         }
 
         impl Code {
@@ -68,6 +69,13 @@ codes! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_one_word_everywhere() {
+        for code in Code::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+    }
 
     #[test]
     fn the_documentation_lists_every_code_with_its_status() {

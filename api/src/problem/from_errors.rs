@@ -156,7 +156,7 @@ fn storage_unavailable(error: &trellis_storage::Error) -> Problem {
         true => tracing::warn!(cause, "the storage is unavailable"),
         false => tracing::error!(
             cause,
-            "the storage refuses; check INPUT_URI, FILE_ROOTS and the rights of the service's account"
+            "the storage refuses; check INPUT_URI, TRELLIS_FILE_ROOTS and the rights of the service's account"
         ),
     }
     Problem::new(Code::StorageUnavailable, "The object storage does not answer as it should. Try again.")

@@ -33,6 +33,7 @@ pub(crate) struct ServiceHealth {
         (status = 200, description = "It works", body = ServiceHealth),
         (status = 503, description = "It is starting", body = ServiceHealth),
     ),
+    security(()),
 )]
 pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<ServiceHealth>) {
     let pools = app.pools.state();

@@ -9,6 +9,7 @@ use utoipa::IntoParams;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::jobs::JobId;
+use crate::jobs::page::{Cursor, page};
 use crate::jobs::view::{Job, JobList, JobStatus, Status};
 use crate::openapi::Problems;
 use crate::problem::Problem;
@@ -24,6 +25,9 @@ pub(crate) struct Listing {
     /// At most so many (default 20, at most 100).
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u8>,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
 }
 
 /// List your jobs
@@ -44,9 +48,7 @@ pub(crate) async fn list(
     Query(listing): Query<Listing>,
 ) -> Json<JobList> {
     let limit = listing.limit.unwrap_or(20).clamp(1, 100);
-    let jobs = app.jobs.list(&caller);
-    let wanted = jobs.iter().filter(|job| listing.status.is_none_or(|status| status == job.phase().into()));
-    Json(JobList { jobs: wanted.take(limit.into()).map(|job| JobStatus::from(&**job)).collect() })
+    Json(page(app.jobs.all(&caller), listing.status, listing.cursor.as_ref(), limit.into()))
 }
 
 /// See all about a job
