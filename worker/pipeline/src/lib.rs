@@ -23,3 +23,4 @@ pub mod sparse_structure;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use pipeline::Pipeline;

@@ -26,12 +26,20 @@ pub struct Placement {
     pub device: Device,
     /// The kind of the torso: `Half` as released, or `Float`. All other layers are `Float`.
     pub torso: Kind,
+    /// Whether tensors are read. Where not, names and shapes are checked, and the model is made of zeros that take no
+    /// memory.
+    pub read: bool,
 }
 
 impl Placement {
     /// Everything in f32 on `device`.
     pub fn float(device: Device) -> Self {
-        Self { device, torso: Kind::Float }
+        Self { device, torso: Kind::Float, read: true }
+    }
+
+    /// Nothing is read: to check a checkpoint without loading it.
+    pub fn unread() -> Self {
+        Self { read: false, ..Self::float(Device::Cpu) }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Stage {
     compared: Cell<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Meta {
     #[serde(default)]
     tolerance: std::collections::BTreeMap<String, Tolerance>,
@@ -46,8 +46,10 @@ impl Stage {
             println!("parity {name:<34} skipped: {} does not hold it", root.display());
             return None;
         }
-        let meta = std::fs::read_to_string(folder.join("meta.json")).expect("the stage has a meta.json");
-        let meta = serde_json::from_str(&meta).expect("meta.json is as documented");
+        let meta = match std::fs::read_to_string(folder.join("meta.json")) {
+            Ok(meta) => serde_json::from_str(&meta).expect("meta.json is as documented"),
+            Err(_) => Meta::default(),
+        };
         let name = name.to_owned();
         Some(Self {
             name,
@@ -118,13 +120,26 @@ impl Stage {
                 (actual.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[]);
             (error, if error <= tolerance { "ok".to_owned() } else { "TOO FAR".to_owned() })
         };
-        let row = format!(
-            "parity {:<34} {name:<32} max error {error:<10.3e} tolerance {tolerance:<9.1e} {verdict}",
-            self.name
+        self.record(
+            name,
+            &format!("max error {error:<10.3e} tolerance {tolerance:<9.1e} {verdict}"),
+            verdict == "ok",
         );
+    }
+
+    /// Prints a row for something that is right or wrong, without a number.
+    pub fn holds<E: std::fmt::Display>(&self, name: &str, result: Result<(), E>) {
+        match result {
+            Ok(()) => self.record(name, "ok", true),
+            Err(error) => self.record(name, &error.to_string(), false),
+        }
+    }
+
+    fn record(&self, name: &str, finding: &str, ok: bool) {
+        let row = format!("parity {:<34} {name:<32} {finding}", self.name);
         println!("{row}");
         self.compared.set(self.compared.get() + 1);
-        if verdict != "ok" {
+        if !ok {
             self.failures.borrow_mut().push(row);
         }
     }

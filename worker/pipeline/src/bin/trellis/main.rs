@@ -1,0 +1,45 @@
+//! The command-line tool: makes assets of photos, and says what a model folder holds.
+
+#![allow(clippy::print_stdout, reason = "standard output is this program's result")]
+
+mod inspect;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Turns a photo into a 3D asset with TRELLIS.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what a model folder holds and what it lacks.
+    Inspect(inspect::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Inspect(arguments) => inspect::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// 2 where the request or a path must change, as for arguments that cannot be parsed; 1 where this run failed.
+fn exit_code(error: &trellis::Error) -> u8 {
+    use trellis::Error;
+    match error {
+        Error::InvalidInput(_) | Error::Model { .. } | Error::Weights(_) | Error::Device(_) => 2,
+        _ => 1,
+    }
+}

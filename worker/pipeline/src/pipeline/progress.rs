@@ -1,0 +1,101 @@
+//! How far a request is, whether to go on, and how long each stage took.
+
+use std::ops::{ControlFlow, Range};
+use std::time::{Duration, Instant};
+
+use tch::{Cuda, Device};
+
+use crate::{Error, Result};
+
+/// The stages of a request, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Images to conditions.
+    Encode,
+    /// Noise to active voxels.
+    SparseStructure,
+    /// Noise on the voxels to structured latents.
+    StructuredLatent,
+    /// Structured latents to a surface.
+    Mesh,
+}
+
+impl Stage {
+    /// A name for logs, metrics and status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Encode => "encode",
+            Self::SparseStructure => "sparse_structure",
+            Self::StructuredLatent => "structured_latent",
+            Self::Mesh => "mesh",
+        }
+    }
+
+    /// The part of a request's time that the stage takes with the released model, about.
+    fn span(self) -> Range<f32> {
+        match self {
+            Self::Encode => 0.0..0.02,
+            Self::SparseStructure => 0.02..0.3,
+            Self::StructuredLatent => 0.3..0.9,
+            Self::Mesh => 0.9..1.0,
+        }
+    }
+}
+
+/// How far a request is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The stage it is in.
+    pub stage: Stage,
+    /// The part of the whole request that is done, 0 to 1.
+    pub fraction: f32,
+}
+
+/// Is told of progress at the start of each stage and after each sampling step; `Break` cancels the request.
+pub type Observer<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// How long a stage took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageTiming {
+    /// The stage.
+    pub stage: Stage,
+    /// Wall-clock time, to the end of what the device was given to do.
+    pub duration: Duration,
+}
+
+/// A request that is running.
+pub(super) struct Run<'a, 'o> {
+    observer: &'a mut Observer<'o>,
+    device: Device,
+    pub(super) timings: Vec<StageTiming>,
+}
+
+impl<'a, 'o> Run<'a, 'o> {
+    pub(super) fn new(device: Device, observer: &'a mut Observer<'o>) -> Self {
+        Self { observer, device, timings: Vec::new() }
+    }
+
+    /// Runs one stage and takes its time. `work` is given the function to call after each part of the stage.
+    pub(super) fn stage<T>(
+        &mut self,
+        stage: Stage,
+        work: impl FnOnce(&mut dyn FnMut(usize, usize) -> Result<()>) -> Result<T>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        let mut report = |done: usize, of: usize| {
+            let span = stage.span();
+            let fraction = span.start + (span.end - span.start) * (done as f32 / of as f32);
+            match (self.observer)(Progress { stage, fraction }) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(Error::Cancelled),
+            }
+        };
+        report(0, 1)?;
+        let result = work(&mut report)?;
+        if let Device::Cuda(index) = self.device {
+            Cuda::synchronize(index as i64);
+        }
+        self.timings.push(StageTiming { stage, duration: start.elapsed() });
+        Ok(result)
+    }
+}
