@@ -1,25 +1,29 @@
 //! The local cluster itself: it runs real pods, and nothing of it stays behind.
 //!
-//! Another cluster may be in use, so this is one test: it takes a cluster of its own only where none runs, and leaves one that it found as it was.
+//! A machine has at most one. Where one is up already it is used and left as it was, and what takes a cluster's end cannot be tested.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::PostParams;
 use serde_json::json;
+use tokio::sync::Mutex;
 use trellis_e2e::cluster::{self, Cluster};
 use trellis_e2e::images::{FAKE_GCS_SERVER, Image, PROBE};
 use trellis_e2e::{Namespace, in_namespace};
 
 const LIMIT: Duration = Duration::from_secs(90);
+/// Both tests start and stop the one cluster.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn the_cluster_runs_pods_and_leaves_nothing_behind() -> Result<()> {
-    if cluster::is_foreign() || command(&["status", "--quiet"]).is_ok() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    if is_up() {
         return pods_run_and_reach_services().await;
     }
     let before = Traces::collect()?;
@@ -27,9 +31,31 @@ async fn the_cluster_runs_pods_and_leaves_nothing_behind() -> Result<()> {
     let ran = pods_run_and_reach_services().await;
     command(&["down"])?;
     ran?;
-    let left = Traces::collect()?.beyond(&before);
-    ensure!(left.is_empty(), "the cluster has left behind: {left:#?}");
-    Ok(())
+    before.compare()
+}
+
+#[tokio::test]
+async fn a_start_that_was_killed_leaves_nothing_behind() -> Result<()> {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    if is_up() {
+        eprintln!("not tested: a cluster is up");
+        return Ok(());
+    }
+    let before = Traces::collect()?;
+    let mut up = Command::new(env!("CARGO_BIN_EXE_cluster")).arg("up").stderr(Stdio::null()).spawn()?;
+    let deadline = Instant::now() + LIMIT;
+    while !Cluster::new().status()?.contains(&("kube-apiserver", true)) {
+        ensure!(up.try_wait()?.is_none() && Instant::now() < deadline, "the API server was not started");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    up.kill()?;
+    up.wait()?;
+    command(&["down"])?;
+    before.compare()
+}
+
+fn is_up() -> bool {
+    cluster::is_foreign() || command(&["status", "--quiet"]).is_ok()
 }
 
 async fn pods_run_and_reach_services() -> Result<()> {
@@ -145,8 +171,20 @@ impl Traces {
         );
         note("control group", run("find", &["/sys/fs/cgroup", "-name", "*trellis3d*"])?);
         note("folder", run("find", &["/run", "/var/lib", "/var/log", "-maxdepth", "1"])?);
-        note("process", run("ps", &["-eo", "comm="])?);
+        // Whoever adopted a dead process may take its time to bury it.
+        let processes = run("ps", &["-eo", "stat=,comm="])?;
+        note(
+            "process",
+            processes.lines().filter(|line| !line.starts_with('Z')).collect::<Vec<_>>().join("\n"),
+        );
         Ok(Self(traces))
+    }
+
+    /// Fails when there is more on the host than there was.
+    fn compare(&self) -> Result<()> {
+        let left = Self::collect()?.beyond(self);
+        ensure!(left.is_empty(), "the cluster has left behind: {left:#?}");
+        Ok(())
     }
 
     /// What is here and not in `other`. Processes of other users come and go: only those that nothing but a cluster starts count.
