@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/rendered" "$work/schemas"
 
-# The values of each case: the least there must be, a machine without a GPU and a cloud, and every switch thrown.
+# The values of each case: the least there must be, the local cluster without a GPU, and every switch thrown.
 least=(--set storage.outputUri=gs://b/o --set storage.inputUri=gs://b/i --set pools.image.modelUri=gs://b/m)
 render() { # case values...
     local case=$1
@@ -18,7 +18,7 @@ render() { # case values...
     "$helm" template trellis charts/trellis --namespace trellis-system "${least[@]}" "$@" >"$work/rendered/$case.yaml"
 }
 render least
-render local --set pools.image.accelerator=null --set storage.emulatorHost=http://fake-gcs.storage.svc:4443
+render local --values e2e/manifests/values.yaml --set pools.image.accelerator=null
 render all --values charts/trellis/ci/all-values.yaml
 "$helm" lint --quiet --strict charts/trellis-crds
 
@@ -27,4 +27,4 @@ render all --values charts/trellis/ci/all-values.yaml
 (cd e2e/tools/kubernetes && go mod download -json k8s.io/kubernetes) | python3 charts/schemas.py "$work/schemas"
 "$kubeconform" -strict -summary -skip GenerationJob,WorkerPool \
     -schema-location "$work/schemas/{{.Group}}_{{.ResourceAPIVersion}}_{{.ResourceKind}}.json" \
-    "$work/rendered" e2e/manifests
+    "$work/rendered" e2e/manifests/fake-gcs.yaml
