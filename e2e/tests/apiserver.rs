@@ -35,11 +35,11 @@ async fn a_dropped_server_leaves_no_process_and_no_file() {
 }
 
 fn processes_mentioning(folder: &Path) -> Vec<String> {
-    let needle = folder.to_str().unwrap();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let needle = folder.to_string_lossy();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .filter(|line| line.contains(needle))
+        .filter(|line| line.contains(&*needle))
         .collect()
 }
