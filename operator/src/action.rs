@@ -1,0 +1,78 @@
+//! What planning asks for, and what came of it.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource as _;
+use kube::runtime::events::EventType;
+use trellis_crds::WorkerPoolStatus;
+
+use crate::apply::ApplyError;
+use crate::key::{Key, Uid};
+use crate::plan::Decision;
+use crate::validate::{Job, Pool, Worker};
+
+/// One piece of work for the API server.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Write what was decided about a job.
+    Decide { job: Job, decision: Decision },
+    /// Make a worker.
+    CreateWorker { pool: Pool },
+    /// Delete a worker that has no job.
+    DeleteWorker { worker: Worker },
+    /// Write a pool's status.
+    ReportPool { pool: Pool, status: Box<WorkerPoolStatus> },
+    /// Publish an event.
+    Announce(Notice),
+}
+
+/// What came of an [`Action`].
+#[derive(Debug)]
+pub(crate) enum Applied {
+    /// With the event that follows.
+    Decided {
+        uid: Uid,
+        result: Result<Stored, ApplyError>,
+        notice: Option<Notice>,
+    },
+    WorkerCreated {
+        pool: Key,
+        result: Result<Worker, ApplyError>,
+    },
+    WorkerDeleted {
+        uid: Uid,
+        result: Result<(), ApplyError>,
+    },
+    PoolReported {
+        pool: Key,
+        result: Result<Pool, ApplyError>,
+    },
+    Announced,
+}
+
+/// A job as the API server has it now.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// There, in this state.
+    There(Job),
+    /// Deleted.
+    Gone,
+}
+
+/// An event to publish, about a transition that just happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    pub(crate) about: ObjectReference,
+    pub(crate) type_: EventType,
+    pub(crate) reason: &'static str,
+    pub(crate) note: String,
+}
+
+impl Notice {
+    pub(crate) fn job(job: &Job, type_: EventType, reason: &'static str, note: impl Into<String>) -> Self {
+        Self { about: job.object.object_ref(&()), type_, reason, note: note.into() }
+    }
+
+    pub(crate) fn pool(pool: &Pool, type_: EventType, reason: &'static str, note: impl Into<String>) -> Self {
+        Self { about: pool.object.object_ref(&()), type_, reason, note: note.into() }
+    }
+}

@@ -1,0 +1,131 @@
+//! The client that all parts share: every request has a timeout and is counted, and the progress of watches is kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use tower::BoxError;
+
+use crate::metrics::Metrics;
+
+/// How long a request may take; a watch, until its answer begins.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a watched resource may go without a list or watch that was answered. Watches are renewed every minute.
+const WATCH_DEADLINE: Duration = Duration::from_secs(180);
+/// What the operator asks for, by plural name; `true` for what it watches.
+const RESOURCES: [(&str, bool); 5] =
+    [("generationjobs", true), ("workerpools", true), ("pods", true), ("leases", false), ("events", false)];
+
+/// When each watched resource was last listed or watched with success.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchProgress(Arc<Mutex<HashMap<&'static str, Instant>>>);
+
+impl WatchProgress {
+    pub(crate) fn new() -> Self {
+        let watched = RESOURCES.iter().filter(|(_, watched)| *watched);
+        let now = Instant::now();
+        Self(Arc::new(Mutex::new(watched.map(|(resource, _)| (*resource, now)).collect())))
+    }
+
+    /// Whether every watch got an answer lately.
+    pub(crate) fn is_recent(&self) -> bool {
+        let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.values().all(|time| time.elapsed() < WATCH_DEADLINE)
+    }
+
+    fn note(&self, resource: &'static str) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(time) = progress.get_mut(resource) {
+            *time = Instant::now();
+        }
+    }
+}
+
+/// `client`, with the timeout, the metrics and the record of watches.
+pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgress) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = tower::service_fn(move |request| {
+        let (client, metrics, progress) = (client.clone(), metrics.clone(), progress.clone());
+        async move {
+            let call = Call::of(&request);
+            let answer = tokio::time::timeout(CALL_TIMEOUT, send(client, request, call.verb)).await;
+            let answer = answer.unwrap_or_else(|elapsed| Err(elapsed.into()));
+            let code =
+                answer.as_ref().map_or("none".to_owned(), |answer| answer.status().as_u16().to_string());
+            metrics.api_requests.with_label_values(&[call.verb, call.resource, &code]).inc();
+            if matches!(call.verb, "list" | "watch")
+                && answer.as_ref().is_ok_and(|answer| answer.status().is_success())
+            {
+                progress.note(call.resource);
+            }
+            answer
+        }
+    });
+    Client::new(service, namespace)
+}
+
+/// Sends the request; reads the whole answer, unless it is a watch's.
+async fn send(client: Client, request: Request<Body>, verb: &str) -> Result<Response<Body>, BoxError> {
+    let response = client.send(request).await?;
+    if verb == "watch" {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let body = body.collect_bytes().await?;
+    Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// What a request asks for, in few words.
+#[derive(Debug, PartialEq)]
+struct Call {
+    verb: &'static str,
+    resource: &'static str,
+}
+
+impl Call {
+    fn of<B>(request: &Request<B>) -> Self {
+        let mut segments = request.uri().path().split('/');
+        let known = |segment: &str| RESOURCES.iter().find(|(resource, _)| *resource == segment);
+        let resource = segments.find_map(known).map_or("other", |(resource, _)| *resource);
+        let has_name = segments.next().is_some();
+        let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let verb = match *request.method() {
+            Method::GET if watches => "watch",
+            Method::GET if has_name => "get",
+            Method::GET => "list",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE => "delete",
+            _ => "other",
+        };
+        Self { verb, resource }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart_by_verb_and_resource() {
+        let call = |method: Method, uri: &str| {
+            let call = Call::of(&Request::builder().method(method).uri(uri).body(()).unwrap());
+            (call.verb, call.resource)
+        };
+        let group = "/apis/trellis3d.dev/v1alpha1";
+        assert_eq!(
+            call(Method::GET, &format!("{group}/generationjobs?limit=500")),
+            ("list", "generationjobs")
+        );
+        let watch = format!("{group}/namespaces/pods/workerpools?&watch=true&timeoutSeconds=60");
+        assert_eq!(call(Method::GET, &watch).0, "watch");
+        let status = format!("{group}/namespaces/a/generationjobs/cup/status");
+        assert_eq!(call(Method::PUT, &status), ("update", "generationjobs"));
+        assert_eq!(call(Method::GET, "/api/v1/namespaces/a/pods/image-1"), ("get", "pods"));
+        assert_eq!(call(Method::GET, "/version"), ("list", "other"));
+    }
+}

@@ -1,0 +1,188 @@
+//! Which replica writes: the one that holds the Lease.
+//!
+//! A holder renews well before the Lease ends and gives up before anybody else may take it, whether or not its requests are answered.
+//! How long a Lease has lasted is measured by the time since it was last seen to change, so that clocks need not agree.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Settings;
+
+/// How long others leave a Lease alone that does not change.
+const DURATION: Duration = Duration::from_secs(15);
+/// How long a holder that cannot renew goes on: less than [`DURATION`] by what its last requests may still take.
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+const TRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether this replica writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Standby,
+    Leader,
+}
+
+/// Why the Lease could be neither taken nor renewed.
+#[derive(Debug, thiserror::Error)]
+enum LeaseError {
+    #[error("Lease {0}: {1}")]
+    Request(String, #[source] kube::Error),
+}
+
+/// A candidate for the Lease.
+pub(crate) struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    /// The Lease as this replica wrote it last, while it holds it.
+    held: Option<Lease>,
+    /// The Lease as another replica wrote it last, and when that was first seen.
+    seen: Option<(LeaseSpec, Instant)>,
+}
+
+impl Candidate {
+    pub(crate) fn new(client: Client, settings: &Settings) -> Self {
+        Self {
+            api: Api::namespaced(client, &settings.operator_namespace),
+            name: settings.lease_name.clone(),
+            identity: settings.pod_name.clone(),
+            held: None,
+            seen: None,
+        }
+    }
+
+    /// Takes the Lease when it is free, renews it, and tells `role`; releases it when `resign` is cancelled.
+    pub(crate) async fn campaign(mut self, role: watch::Sender<Role>, resign: CancellationToken) {
+        let mut valid_until = None;
+        loop {
+            let start = Instant::now();
+            let held = match valid_until {
+                Some(end) => timeout_at(end, self.try_to_hold()).await.unwrap_or(Ok(false)),
+                None => self.try_to_hold().await,
+            };
+            match &held {
+                Ok(true) => valid_until = Some(start + RENEW_DEADLINE),
+                Ok(false) => valid_until = None,
+                Err(error) => tracing::warn!(%error, "cannot reach the Lease"),
+            }
+            valid_until = valid_until.filter(|end| Instant::now() < *end);
+            set(&role, if valid_until.is_some() { Role::Leader } else { Role::Standby });
+            let wait = if held.is_ok_and(|held| held) { RENEW_EVERY } else { TRY_EVERY };
+            let next = start + wait;
+            let next = valid_until.map_or(next, |end| next.min(end));
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = resign.cancelled() => break,
+            }
+        }
+        set(&role, Role::Standby);
+        self.release().await;
+    }
+
+    /// Whether this replica holds the Lease after the attempt.
+    async fn try_to_hold(&mut self) -> Result<bool, LeaseError> {
+        if let Some(lease) = self.held.take() {
+            let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions);
+            if self.write(lease, transitions.unwrap_or(0)).await? {
+                return Ok(true);
+            }
+        }
+        let lease = self.api.get_opt(&self.name).await.map_err(|error| self.failed(error))?;
+        let Some(lease) = lease else { return self.create().await };
+        let spec = lease.spec.clone().unwrap_or_default();
+        if !self.is_free(&spec) {
+            return Ok(false);
+        }
+        let transitions = spec.lease_transitions.unwrap_or(0).saturating_add(1);
+        self.write(lease, transitions).await
+    }
+
+    fn is_free(&mut self, spec: &LeaseSpec) -> bool {
+        let holder = spec.holder_identity.as_deref().unwrap_or_default();
+        if holder.is_empty() || holder == self.identity {
+            return true;
+        }
+        match &self.seen {
+            Some((seen, since)) if seen == spec => {
+                let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+                since.elapsed() > seconds.map_or(DURATION, Duration::from_secs)
+            }
+            _ => {
+                self.seen = Some((spec.clone(), Instant::now()));
+                false
+            }
+        }
+    }
+
+    async fn create(&mut self) -> Result<bool, LeaseError> {
+        let lease = Lease {
+            metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+            spec: Some(self.spec(None, 0)),
+        };
+        let created = self.api.create(&PostParams::default(), &lease).await;
+        self.keep(created)
+    }
+
+    /// Writes the Lease with its resourceVersion: of two replicas that try at once, one fails.
+    async fn write(&mut self, mut lease: Lease, transitions: i32) -> Result<bool, LeaseError> {
+        lease.spec = Some(self.spec(lease.spec, transitions));
+        let written = self.api.replace(&self.name, &PostParams::default(), &lease).await;
+        self.keep(written)
+    }
+
+    fn spec(&self, old: Option<LeaseSpec>, transitions: i32) -> LeaseSpec {
+        let old = old.unwrap_or_default();
+        let now = MicroTime(Timestamp::now());
+        let acquired = old.acquire_time.filter(|_| old.lease_transitions == Some(transitions));
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: Some(acquired.unwrap_or_else(|| now.clone())),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+
+    fn keep(&mut self, written: kube::Result<Lease>) -> Result<bool, LeaseError> {
+        match written {
+            Ok(lease) => {
+                self.held = Some(lease);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Lets the next replica take over at once.
+    async fn release(self) {
+        let Some(mut lease) = self.held else { return };
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = None;
+        }
+        match self.api.replace(&self.name, &PostParams::default(), &lease).await {
+            Ok(_) => tracing::info!(lease = self.name, "released the Lease"),
+            Err(error) => tracing::warn!(%error, lease = self.name, "cannot release the Lease: it runs out"),
+        }
+    }
+
+    fn failed(&self, error: kube::Error) -> LeaseError {
+        LeaseError::Request(self.name.clone(), error)
+    }
+}
+
+fn set(role: &watch::Sender<Role>, new: Role) {
+    let changed = role.send_if_modified(|old| std::mem::replace(old, new) != new);
+    if changed {
+        tracing::info!(role = ?new, "the role changed");
+    }
+}

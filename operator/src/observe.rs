@@ -1,0 +1,94 @@
+//! Watches jobs, pools and worker pods.
+
+use futures::{Stream, StreamExt as _, stream};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use trellis_crds::{GenerationJob, Phase, WorkerPool, labels};
+
+/// How long one watch request may last, in seconds. A connection that died silently is noticed that soon.
+const WATCH_SECONDS: u32 = 60;
+
+/// What a watch showed.
+#[derive(Debug)]
+pub(crate) enum Observed {
+    Job(Event<DeserializeGuard<GenerationJob>>),
+    Pool(Event<DeserializeGuard<WorkerPool>>),
+    Worker(Event<DeserializeGuard<Pod>>),
+}
+
+/// Why nothing could be observed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ObserveError {
+    #[error("cannot list {0}: {1}")]
+    List(&'static str, #[source] kube::Error),
+}
+
+/// Where to look.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    client: Client,
+    namespace: Option<String>,
+}
+
+impl Scope {
+    /// One namespace, or the whole cluster.
+    pub(crate) fn new(client: Client, namespace: Option<String>) -> Self {
+        Self { client, namespace: namespace.filter(|namespace| !namespace.is_empty()) }
+    }
+
+    /// All changes, for ever: a watch that fails is taken up again.
+    pub(crate) fn watch(&self) -> impl Stream<Item = Observed> + Send + Unpin + use<> {
+        let jobs = self.changes::<GenerationJob>(Config::default()).map(Observed::Job);
+        let pools = self.changes::<WorkerPool>(Config::default()).map(Observed::Pool);
+        let workers = self.changes::<Pod>(Config::default().labels(&worker_selector())).map(Observed::Worker);
+        stream::select_all([jobs.boxed(), pools.boxed(), workers.boxed()])
+    }
+
+    /// What a new leader has to know before it decides: all jobs that run and all workers, as they are now. The watches may lag
+    /// behind what the last leader wrote.
+    pub(crate) async fn catch_up(&self) -> Result<Vec<Observed>, ObserveError> {
+        let running = ListParams::default().fields(&format!("status.phase={}", Phase::Processing.as_str()));
+        let jobs = self.api::<GenerationJob>().list(&running).await;
+        let jobs = jobs.map_err(|error| ObserveError::List("GenerationJobs", error))?;
+        // After the jobs, so that a worker that a job names and that is not listed is gone.
+        let workers = self.api::<Pod>().list(&ListParams::default().labels(&worker_selector())).await;
+        let workers = workers.map_err(|error| ObserveError::List("Pods", error))?;
+        let workers = workers.items.into_iter().map(|worker| Observed::Worker(Event::Apply(worker)));
+        let jobs = jobs.items.into_iter().map(|job| Observed::Job(Event::Apply(job)));
+        Ok(workers.chain(jobs).collect())
+    }
+
+    fn changes<K>(&self, config: Config) -> impl Stream<Item = Event<DeserializeGuard<K>>> + Send + use<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
+        watch(self.api::<K>(), config.timeout(WATCH_SECONDS)).default_backoff().filter_map(async |event| {
+            event
+                .inspect_err(
+                    |error: &watcher::Error| tracing::warn!(kind = %K::kind(&()), %error, "a watch failed"),
+                )
+                .ok()
+        })
+    }
+
+    fn api<K>(&self) -> Api<DeserializeGuard<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+}
+
+fn worker_selector() -> String {
+    format!("{}={},{}", labels::COMPONENT, labels::COMPONENT_WORKER, labels::POOL)
+}

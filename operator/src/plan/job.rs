@@ -1,0 +1,242 @@
+//! One job: what is to be done about it now.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use trellis_crds::conditions::{self, SCHEDULED, SUSPENDED, reason};
+use trellis_crds::{
+    Assignment, Attempt, FailureReason, GenerationJobStatus, JobError, Outcome, Phase, labels,
+};
+
+use super::{Decision, NoPool, Waiting, retry_delay};
+use crate::text::clip;
+use crate::time::{after, seconds_after};
+use crate::validate::{Crash, Job};
+
+/// How long a job waits before that is worth a write.
+const MOMENT: SignedDuration = SignedDuration::from_secs(1);
+/// The schema's limit for an attempt's message.
+const ATTEMPT_MESSAGE: usize = 1024;
+/// The schema's limit for an error's message.
+const ERROR_MESSAGE: usize = 2048;
+
+/// What matters to a job beside the job itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Situation {
+    /// Why jobs of its pool wait at present, or why it has no pool.
+    pub(crate) waiting: Result<Waiting, NoPool>,
+    /// What became of the worker that it is assigned to; of no meaning otherwise.
+    pub(crate) worker: Fate,
+    /// Since when this process knows it as waiting.
+    pub(crate) waiting_since: Timestamp,
+}
+
+/// What became of a job's worker.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Fate {
+    /// It is there.
+    Alive,
+    /// It was taken away, by what the text says.
+    Lost(String),
+    /// Its container ended by itself.
+    Crashed(Crash),
+}
+
+/// Decides about one job. The rules are those of `docs/architecture.md`.
+pub(crate) fn job(job: &Job, at: &Situation, now: Timestamp) -> Decision {
+    let empty = GenerationJobStatus::default();
+    let status = job.status().unwrap_or(&empty);
+    let phase = status.phase.unwrap_or_default();
+    if job.is_being_deleted() {
+        return Decision::Settled;
+    }
+    if phase.is_final() {
+        return finished(job, status, now);
+    }
+    if job.spec().cancel {
+        return Decision::Cancel;
+    }
+    match &status.assignment {
+        Some(assignment) if phase == Phase::Processing => processing(job, status, assignment, at, now),
+        _ if job.spec().suspend => suspended(job, status),
+        _ => waiting(job, status, at, now),
+    }
+}
+
+fn finished(job: &Job, status: &GenerationJobStatus, now: Timestamp) -> Decision {
+    let labels = job.object.metadata.labels.as_ref();
+    let labelled = labels.is_some_and(|labels| labels.contains_key(labels::DEAD_LETTER));
+    if status.phase == Some(Phase::Failed) && !labelled {
+        return Decision::DeadLetter;
+    }
+    if is_outdated(job, status) {
+        return Decision::Acknowledge;
+    }
+    let Some(seconds) = job.spec().ttl_seconds_after_finished else { return Decision::Settled };
+    let ended = status.completion_time.as_ref().map_or(job.identity.created, |time| time.0);
+    let end = seconds_after(ended, seconds);
+    if now >= end { Decision::Delete } else { Decision::Idle { until: Some(end) } }
+}
+
+fn processing(
+    job: &Job,
+    status: &GenerationJobStatus,
+    assignment: &Assignment,
+    at: &Situation,
+    now: Timestamp,
+) -> Decision {
+    if let Some(ended) = status.attempts.iter().find(|attempt| attempt.number == assignment.attempt) {
+        return ended_attempt(job, status, ended.clone());
+    }
+    let end = |outcome, reason, message: &str| ended_now(assignment, outcome, reason, message, now);
+    if job.spec().suspend {
+        let attempt = end(Outcome::HandedBack, None, "spec.suspend holds the job back");
+        return Decision::Suspend { attempt: Some(attempt) };
+    }
+    match &at.worker {
+        Fate::Alive => {}
+        Fate::Lost(message) => {
+            let attempt = end(Outcome::Lost, None, message);
+            return Decision::Requeue { attempt, reason: reason::WORKER_LOST };
+        }
+        Fate::Crashed(crash) => {
+            let attempt = end(Outcome::Failed, Some(crash.reason), &crash.message);
+            return ended_attempt(job, status, attempt);
+        }
+    }
+    let run_seconds = job.spec().deadlines.run_seconds;
+    let run_end = seconds_after(assignment.time.0, run_seconds);
+    if now >= run_end {
+        let message = format!("ran longer than spec.deadlines.runSeconds, {run_seconds} s");
+        return ended_attempt(job, status, end(Outcome::Failed, None, &message));
+    }
+    let start_seconds = job.spec().deadlines.start_seconds;
+    let start_end = seconds_after(assignment.time.0, start_seconds);
+    let started = status.progress.as_ref().is_some_and(|progress| progress.updated_at.0 >= assignment.time.0);
+    if !started && now >= start_end {
+        let message = format!("no sign of life within spec.deadlines.startSeconds, {start_seconds} s");
+        let attempt = end(Outcome::Lost, None, &message);
+        return Decision::Requeue { attempt, reason: reason::DEADLINE_EXCEEDED };
+    }
+    Decision::Idle { until: Some(if started { run_end } else { start_end.min(run_end) }) }
+}
+
+/// The attempt ended: by its worker's report, or because of what was observed.
+fn ended_attempt(job: &Job, status: &GenerationJobStatus, attempt: Attempt) -> Decision {
+    match attempt.outcome {
+        Outcome::Lost => Decision::Requeue { attempt, reason: reason::WORKER_LOST },
+        Outcome::HandedBack => Decision::Requeue { attempt, reason: reason::HANDED_BACK },
+        // A success without the phase Completed breaks the protocol; as a failure it cannot repeat for ever.
+        Outcome::Failed | Outcome::Succeeded => failed_attempt(job, status, attempt),
+    }
+}
+
+fn failed_attempt(job: &Job, status: &GenerationJobStatus, attempt: Attempt) -> Decision {
+    let limit = job.spec().backoff_limit;
+    let invalid = attempt.reason == Some(FailureReason::InvalidInput);
+    if !invalid && status.failures < limit {
+        return Decision::Retry { attempt };
+    }
+    let code = attempt.reason.map_or(reason::DEADLINE_EXCEEDED, FailureReason::as_str);
+    let what = attempt.message.as_deref().unwrap_or("the worker gave no message");
+    let message = if invalid {
+        format!("The input cannot become an asset: {what}. Create a new job with another input.")
+    } else {
+        let failures = status.failures.saturating_add(1);
+        format!("Failed {failures} times (spec.backoffLimit {limit}), the last time: {what}.")
+    };
+    let error = JobError { code: code.into(), message: clip(&message, ERROR_MESSAGE), retryable: !invalid };
+    let reason = if invalid { reason::INVALID_INPUT } else { reason::OUT_OF_RETRIES };
+    Decision::Fail { attempt: Some(attempt), error, reason }
+}
+
+fn suspended(job: &Job, status: &GenerationJobStatus) -> Decision {
+    if !conditions::is_true(&status.conditions, SUSPENDED) {
+        Decision::Suspend { attempt: None }
+    } else if is_outdated(job, status) {
+        Decision::Acknowledge
+    } else {
+        Decision::Idle { until: None }
+    }
+}
+
+fn waiting(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timestamp) -> Decision {
+    let queue_end = queue_end(job, status);
+    if queue_end.is_some_and(|end| now >= end) {
+        return out_of_patience(job, at);
+    }
+    if is_outdated(job, status) {
+        return Decision::Acknowledge;
+    }
+    if let Some(start) = next_start(job, status).filter(|start| now < *start) {
+        return Decision::Idle { until: Some(start) };
+    }
+    let why = at.waiting.clone().unwrap_or_else(|message| Waiting { reason: reason::NO_POOL, message });
+    let explained = is_explained(status, why.reason);
+    let explain_at = after(at.waiting_since, MOMENT);
+    if !explained && now >= explain_at {
+        return Decision::Explain(why);
+    }
+    let until = [queue_end, (!explained).then_some(explain_at)].into_iter().flatten().min();
+    match at.waiting {
+        Ok(_) => Decision::Queue { until },
+        Err(_) => Decision::Idle { until },
+    }
+}
+
+/// When the job fails unless it has had a worker.
+fn queue_end(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
+    let seconds = job.spec().deadlines.queue_seconds.filter(|_| status.attempts.is_empty())?;
+    Some(seconds_after(job.identity.created, seconds))
+}
+
+fn out_of_patience(job: &Job, at: &Situation) -> Decision {
+    let seconds = job.spec().deadlines.queue_seconds.unwrap_or_default();
+    let why = at.waiting.as_ref().map_or_else(|no_pool| no_pool.as_str(), |waiting| &waiting.message);
+    let message = format!("No worker took the job within spec.deadlines.queueSeconds, {seconds} s. {why}");
+    let error = JobError {
+        code: reason::DEADLINE_EXCEEDED.into(),
+        message: clip(&message, ERROR_MESSAGE),
+        retryable: true,
+    };
+    Decision::Fail { attempt: None, error, reason: reason::DEADLINE_EXCEEDED }
+}
+
+/// When the next attempt may start, after one that failed.
+fn next_start(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
+    let last = status.attempts.last().filter(|attempt| attempt.outcome == Outcome::Failed)?;
+    Some(after(last.end.0, retry_delay(status.failures, &job.identity.uid)))
+}
+
+/// Whether the status says already why the job waits. That the workers are busy, starting or lost is the same to somebody who
+/// waits: going from one to the other is worth no write, with thousands of jobs in the queue.
+fn is_explained(status: &GenerationJobStatus, why: &str) -> bool {
+    const ORDINARY: [&str; 4] =
+        [reason::NO_IDLE_WORKER, reason::POOL_STARTING, reason::WORKER_LOST, reason::HANDED_BACK];
+    let Some(written) = conditions::get(&status.conditions, SCHEDULED) else { return false };
+    let both_ordinary = ORDINARY.contains(&why) && ORDINARY.contains(&written.reason.as_str());
+    written.status == "False" && (written.reason == why || both_ordinary)
+}
+
+/// Whether the specification changed since the operator last wrote. While a worker has the job that waits for its report.
+fn is_outdated(job: &Job, status: &GenerationJobStatus) -> bool {
+    let seen = status.observed_generation.filter(|generation| *generation >= 0);
+    seen.is_some() && seen < job.object.metadata.generation
+}
+
+fn ended_now(
+    assignment: &Assignment,
+    outcome: Outcome,
+    reason: Option<FailureReason>,
+    message: &str,
+    now: Timestamp,
+) -> Attempt {
+    Attempt {
+        number: assignment.attempt,
+        worker: assignment.worker.clone(),
+        start: assignment.time.clone(),
+        end: MicroTime(now),
+        outcome,
+        reason,
+        message: Some(clip(message, ATTEMPT_MESSAGE)),
+    }
+}

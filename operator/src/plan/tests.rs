@@ -1,0 +1,376 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::json;
+use trellis_crds::conditions::reason;
+use trellis_crds::{
+    Assignment, Attempt, FailureReason, GenerationJob, GenerationJobStatus, Outcome, Phase, labels,
+};
+
+use super::*;
+use crate::status;
+use crate::time::seconds_after;
+use crate::validate::{Crash, Job};
+
+const FAILURES: [Option<FailureReason>; 6] = [
+    Some(FailureReason::InvalidInput),
+    Some(FailureReason::Transient),
+    Some(FailureReason::OutOfMemory),
+    Some(FailureReason::Internal),
+    Some(FailureReason::WorkerCrashed),
+    None,
+];
+
+fn start() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn object(spec: serde_json::Value) -> GenerationJob {
+    let mut object: GenerationJob = serde_json::from_value(json!({
+        "apiVersion": "trellis3d.dev/v1alpha1", "kind": "GenerationJob",
+        "metadata": {
+            "name": "cup", "namespace": "a", "uid": "job-1", "resourceVersion": "1", "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"input": {"image": {"sources": [{"uri": "gs://b/cup.png"}]}}},
+    }))
+    .unwrap();
+    let mut full = serde_json::to_value(&object.spec).unwrap();
+    full.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    object.spec = serde_json::from_value(full).unwrap();
+    object
+}
+
+fn waits_for_workers() -> Situation {
+    let waiting = Waiting { reason: reason::NO_IDLE_WORKER, message: "All workers are busy.".into() };
+    Situation { waiting: Ok(waiting), worker: Fate::Alive, waiting_since: start() }
+}
+
+fn attempt(number: i32, outcome: Outcome, reason: Option<FailureReason>, end: Timestamp) -> Attempt {
+    let (start, end) = (MicroTime(start()), MicroTime(end));
+    Attempt {
+        number,
+        worker: "image-1".into(),
+        start,
+        end,
+        outcome,
+        reason,
+        message: Some("it broke".into()),
+    }
+}
+
+fn assignment(attempt: i32, time: Timestamp) -> Assignment {
+    let (pool, worker, pod_uid) = ("image".into(), "image-1".into(), "pod-1".into());
+    Assignment { pool, worker, pod_uid, attempt, time: MicroTime(time) }
+}
+
+/// A job whose first attempt is assigned and ended so.
+fn after_attempt(spec: serde_json::Value, outcome: Outcome, reason: Option<FailureReason>) -> Job {
+    let mut object = object(spec);
+    object.status = Some(GenerationJobStatus {
+        observed_generation: Some(1),
+        phase: Some(Phase::Processing),
+        assignment: Some(assignment(1, start())),
+        attempts: vec![attempt(1, outcome, reason, start())],
+        ..GenerationJobStatus::default()
+    });
+    Job::new(object).unwrap()
+}
+
+fn decided(job: &Job, decision: &Decision, now: Timestamp) -> Job {
+    let mut object = (*job.object).clone();
+    object.status = status::after(job, decision, now);
+    Job::new(object).unwrap()
+}
+
+#[test]
+fn a_lost_worker_costs_no_attempt_and_no_time() {
+    for outcome in [Outcome::Lost, Outcome::HandedBack] {
+        let lost = after_attempt(json!({"backoffLimit": 0}), outcome, None);
+        let decision = job(&lost, &waits_for_workers(), start());
+        assert!(matches!(decision, Decision::Requeue { .. }), "{decision:?}");
+        let requeued = decided(&lost, &decision, start());
+        assert_eq!(requeued.status().unwrap().failures, 0);
+        let next = job(&requeued, &waits_for_workers(), start());
+        assert!(matches!(next, Decision::Queue { .. }), "{next:?}");
+    }
+}
+
+#[test]
+fn an_invalid_input_is_never_tried_again() {
+    let invalid =
+        after_attempt(json!({"backoffLimit": 20}), Outcome::Failed, Some(FailureReason::InvalidInput));
+    let decision = job(&invalid, &waits_for_workers(), start());
+    let Decision::Fail { error, reason, .. } = &decision else { panic!("{decision:?}") };
+    assert_eq!(
+        (error.code.as_str(), error.retryable, *reason),
+        ("InvalidInput", false, reason::INVALID_INPUT)
+    );
+}
+
+#[test]
+fn a_failed_attempt_is_followed_by_another_after_a_delay_and_no_sooner() {
+    let failed = after_attempt(json!({"backoffLimit": 1}), Outcome::Failed, Some(FailureReason::Transient));
+    let decision = job(&failed, &waits_for_workers(), start());
+    assert!(matches!(decision, Decision::Retry { .. }), "{decision:?}");
+    let backing_off = decided(&failed, &decision, start());
+    let Decision::Idle { until: Some(until) } = job(&backing_off, &waits_for_workers(), start()) else {
+        panic!()
+    };
+    assert!(
+        until >= start() + SignedDuration::from_secs(2) && until <= start() + SignedDuration::from_secs(5)
+    );
+    assert!(matches!(
+        job(&backing_off, &waits_for_workers(), until),
+        Decision::Explain(_) | Decision::Queue { .. }
+    ));
+}
+
+#[test]
+fn the_last_failure_within_the_limit_ends_the_job() {
+    let failed = after_attempt(json!({"backoffLimit": 0}), Outcome::Failed, Some(FailureReason::Internal));
+    let decision = job(&failed, &waits_for_workers(), start());
+    let ended = decided(&failed, &decision, start());
+    let status = ended.status().unwrap();
+    assert_eq!((status.phase, status.failures), (Some(Phase::Failed), 1));
+    assert_eq!(status.attempts.len(), 1, "the worker's own entry is the record");
+    assert_eq!(job(&ended, &waits_for_workers(), start()), Decision::DeadLetter);
+}
+
+#[test]
+fn a_worker_without_a_sign_of_life_loses_the_job_and_one_with_has_longer() {
+    let mut object = object(json!({"deadlines": {"startSeconds": 10, "runSeconds": 100}}));
+    let assigned = GenerationJobStatus {
+        phase: Some(Phase::Processing),
+        assignment: Some(assignment(1, start())),
+        ..GenerationJobStatus::default()
+    };
+    object.status = Some(assigned);
+    let silent = Job::new(object.clone()).unwrap();
+    let decision = job(&silent, &waits_for_workers(), seconds_after(start(), 10));
+    assert!(matches!(decision, Decision::Requeue { reason: reason::DEADLINE_EXCEEDED, .. }), "{decision:?}");
+    let progress = json!({"stage": "sample", "percent": 5, "updatedAt": "2026-01-01T00:00:05.000000Z"});
+    object.status.as_mut().unwrap().progress = Some(serde_json::from_value(progress).unwrap());
+    let running = Job::new(object).unwrap();
+    let end = seconds_after(start(), 100);
+    let decision = job(&running, &waits_for_workers(), seconds_after(start(), 10));
+    assert_eq!(decision, Decision::Idle { until: Some(end) });
+    let decision = job(&running, &waits_for_workers(), end);
+    assert!(matches!(decision, Decision::Retry { .. }), "{decision:?}");
+}
+
+#[test]
+fn a_job_that_nobody_takes_in_time_fails() {
+    let patient = Job::new(object(json!({"deadlines": {"queueSeconds": 60}}))).unwrap();
+    let decision = job(&patient, &waits_for_workers(), seconds_after(start(), 60));
+    let Decision::Fail { error, .. } = decision else { panic!("{decision:?}") };
+    assert_eq!((error.code.as_str(), error.retryable), ("DeadlineExceeded", true));
+}
+
+#[test]
+fn waiting_is_explained_once_and_again_only_when_somebody_must_act() {
+    let fresh = Job::new(object(json!({}))).unwrap();
+    let now = seconds_after(start(), 2);
+    let explained = decided(&fresh, &job(&fresh, &waits_for_workers(), now), now);
+    let starting = Waiting { reason: reason::POOL_STARTING, message: "A worker is starting.".into() };
+    let starting = Situation { waiting: Ok(starting), ..waits_for_workers() };
+    assert_eq!(job(&explained, &starting, now), Decision::Queue { until: None });
+    let stuck = Waiting { reason: reason::PODS_NOT_STARTING, message: "ImagePullBackOff".into() };
+    let stuck = Situation { waiting: Ok(stuck.clone()), ..waits_for_workers() };
+    assert!(matches!(job(&explained, &stuck, now), Decision::Explain(_)));
+}
+
+#[test]
+fn a_settled_job_is_written_again_only_after_its_specification_changed() {
+    let mut object = object(json!({}));
+    object.status = Some(GenerationJobStatus {
+        observed_generation: Some(1),
+        phase: Some(Phase::Completed),
+        ..GenerationJobStatus::default()
+    });
+    assert_eq!(job(&Job::new(object.clone()).unwrap(), &waits_for_workers(), start()), Decision::Settled);
+    object.metadata.generation = Some(2);
+    let changed = Job::new(object).unwrap();
+    let decision = job(&changed, &waits_for_workers(), start());
+    assert_eq!(decision, Decision::Acknowledge);
+    assert_eq!(job(&decided(&changed, &decision, start()), &waits_for_workers(), start()), Decision::Settled);
+}
+
+/// What the world does to an assigned attempt.
+#[derive(Clone, Debug)]
+enum Blow {
+    Report(Outcome, Option<FailureReason>),
+    LosePod,
+    Crash(FailureReason),
+    Hang,
+}
+
+fn blow() -> impl Strategy<Value = Blow> {
+    let outcomes = [Outcome::Failed, Outcome::HandedBack, Outcome::Lost, Outcome::Succeeded];
+    prop_oneof![
+        (select(outcomes.to_vec()), select(FAILURES.to_vec()))
+            .prop_map(|(outcome, reason)| Blow::Report(outcome, reason)),
+        Just(Blow::LosePod),
+        select(vec![FailureReason::OutOfMemory, FailureReason::WorkerCrashed]).prop_map(Blow::Crash),
+        Just(Blow::Hang),
+    ]
+}
+
+/// Any status that the schema admits, sensible or not.
+fn any_status() -> impl Strategy<Value = GenerationJobStatus> {
+    let attempts = vec((1..4, select(vec![Outcome::Failed, Outcome::Lost, Outcome::HandedBack])), 0..4);
+    (of(select(Phase::ALL.to_vec())), of(1..5_i32), attempts, 0..5_i32, of(-1..3_i64)).prop_map(
+        |(phase, assigned, attempts, failures, observed_generation)| GenerationJobStatus {
+            phase,
+            observed_generation,
+            assignment: assigned.map(|number| assignment(number, start())),
+            attempts: attempts.into_iter().map(|(n, outcome)| attempt(n, outcome, None, start())).collect(),
+            failures,
+            ..GenerationJobStatus::default()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn from_any_state_and_after_any_failures_a_job_ends_and_stays_ended(
+        status in any_status(),
+        backoff_limit in 0..4,
+        cancel in any::<bool>(),
+        blows in vec(blow(), 0..8),
+    ) {
+        let mut current = object(json!({"backoffLimit": backoff_limit, "cancel": cancel}));
+        current.status = Some(status);
+        let mut now = start();
+        let mut blows = blows.into_iter();
+        let mut writes = 0;
+        loop {
+            let here = Job::new(current.clone()).unwrap();
+            let mut at = waits_for_workers();
+            let mut decision = job(&here, &at, now);
+            if let Decision::Queue { .. } = decision {
+                decision = Decision::Assign(Seat { pool: Key::new("a", "image"), worker: "image-1".into(), uid: "pod-1".into() });
+            } else if let (Decision::Idle { .. }, Phase::Processing) = (&decision, current.phase()) {
+                match blows.next() {
+                    Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),
+                    Some(Blow::Crash(reason)) => at.worker = Fate::Crashed(Crash { reason, message: "it died".into() }),
+                    Some(Blow::Hang) => now = seconds_after(now, 400),
+                    Some(Blow::Report(outcome, reason)) => report(&mut current, outcome, reason, now),
+                    None => complete(&mut current, now),
+                }
+                if current.status != here.object.status { continue }
+                decision = job(&here, &at, now);
+            }
+            match decision {
+                Decision::Settled => break,
+                Decision::Idle { until: Some(until) } => { prop_assert!(until > now); now = until }
+                Decision::DeadLetter => {
+                    current.metadata.labels = Some([(labels::DEAD_LETTER.to_owned(), "true".to_owned())].into());
+                }
+                decision => {
+                    writes += 1;
+                    prop_assert!(writes < 60, "no end in sight: {decision:?} after {:?}", current.status);
+                    let status = status::after(&here, &decision, now);
+                    prop_assert!(status.is_some(), "{decision:?} writes nothing");
+                    prop_assert_ne!(&status, &current.status, "{:?} changes nothing", decision);
+                    current.status = status;
+                }
+            }
+        }
+        let ended = Job::new(current).unwrap();
+        prop_assert!(ended.object.is_finished());
+        for later in [1, 1_000, 1_000_000] {
+            let decision = job(&ended, &waits_for_workers(), seconds_after(now, later));
+            prop_assert_eq!(decision, Decision::Settled);
+        }
+    }
+}
+
+fn report(job: &mut GenerationJob, outcome: Outcome, reason: Option<FailureReason>, now: Timestamp) {
+    let status = job.status.as_mut().unwrap();
+    let number = status.assignment.as_ref().unwrap().attempt;
+    status.record_attempt(attempt(number, outcome, reason, now));
+}
+
+fn complete(job: &mut GenerationJob, now: Timestamp) {
+    report(job, Outcome::Succeeded, None, now);
+    let status = job.status.as_mut().unwrap();
+    status.phase = Some(Phase::Completed);
+    status.completion_time = Some(MicroTime(now));
+}
+
+mod scaling {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::key::Uid;
+    use crate::validate::Pool;
+    use clap::Parser as _;
+
+    fn pool(min: i32, max: i32) -> Pool {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "trellis3d.dev/v1alpha1", "kind": "WorkerPool",
+            "metadata": {
+                "name": "image", "namespace": "a", "uid": "pool-1", "resourceVersion": "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": min, "max": max},
+                "template": {"spec": {"containers": [{"name": "worker"}]}},
+            },
+        }));
+        let settings = crate::Settings::parse_from([
+            "",
+            "--operator-namespace=o",
+            "--pod-name=p",
+            "--output-uri=gs://b",
+        ]);
+        Pool::new(object.unwrap(), &settings).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_pool_never_outgrows_max_and_comes_to_rest(
+            min in 0..4_i32, max in 1..6_i32,
+            starting in 0..4_usize, busy in 0..4_usize, draining in 0..3_usize, queued in 0..9_usize,
+            ages in vec(0..200_i32, 0..5),
+        ) {
+            let pool = pool(min.min(max), max);
+            let now = seconds_after(start(), 1_000);
+            let mut idle: BTreeSet<(Timestamp, Uid)> = ages.iter().enumerate()
+                .map(|(index, age)| (seconds_after(now, -age), index.to_string().into()))
+                .collect();
+            let census = Census { starting, busy, draining, queued, idle: &idle, hold_until: None };
+            let (before, wanted) = (census.alive() + draining, census.wanted(&pool));
+            let change = scale(&pool, &census, now);
+            prop_assert!(change.create == 0 || before + change.create <= pool.max());
+            prop_assert!(change.create == 0 || change.delete.is_empty());
+            for deleted in &change.delete {
+                let entry = idle.iter().find(|(_, uid)| uid == deleted).cloned();
+                prop_assert!(idle.remove(&entry.unwrap()), "only idle workers go");
+            }
+            let after = Census { starting: starting + change.create, busy, draining, queued, idle: &idle, hold_until: None };
+            prop_assert!(change.delete.is_empty() || after.alive() >= wanted);
+            let again = scale(&pool, &after, now);
+            prop_assert_eq!((again.create, again.delete.len()), (0, 0), "nothing more to do at the same time");
+        }
+    }
+
+    #[test]
+    fn a_pool_scales_from_zero_for_work_and_back_after_idling() {
+        let pool = pool(0, 3);
+        let none = BTreeSet::new();
+        let census = Census { starting: 0, busy: 0, draining: 0, queued: 10, idle: &none, hold_until: None };
+        assert_eq!(scale(&pool, &census, start()).create, 3);
+        let held = Census { hold_until: Some(seconds_after(start(), 5)), ..census };
+        assert_eq!(scale(&pool, &held, start()).create, 0, "not while starts keep failing");
+        let idle = BTreeSet::from([(start(), "w".into())]);
+        let census = Census { starting: 0, busy: 0, draining: 0, queued: 0, idle: &idle, hold_until: None };
+        let early = scale(&pool, &census, seconds_after(start(), 59));
+        assert_eq!((early.delete.len(), early.until), (0, Some(seconds_after(start(), 60))));
+        assert_eq!(scale(&pool, &census, seconds_after(start(), 60)).delete.len(), 1);
+    }
+}

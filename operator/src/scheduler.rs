@@ -1,0 +1,135 @@
+//! The one task that owns the [`World`]: feeds it what is observed, lets it plan, and has its actions carried out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::{BoxFuture, pending};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use trellis_telemetry::Health;
+
+use crate::action::{Action, Applied};
+use crate::apply::Applier;
+use crate::client::WatchProgress;
+use crate::leader::Role;
+use crate::metrics::Metrics;
+use crate::observe::{Observed, Scope};
+use crate::settings::Settings;
+use crate::world::{Batch, MOST_IN_FLIGHT, World};
+
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long the process is taken for live after a heartbeat.
+const ALIVE: Duration = Duration::from_secs(60);
+/// How long writes that are under way may take when the process is to end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long a new leader waits before it asks again for what it must know.
+const CATCH_UP_AGAIN: Duration = Duration::from_secs(1);
+
+/// The scheduler's parts.
+pub(crate) struct Scheduler {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) scope: Scope,
+    pub(crate) applier: Arc<Applier>,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    pub(crate) progress: WatchProgress,
+    pub(crate) role: watch::Receiver<Role>,
+}
+
+impl Scheduler {
+    /// Schedules until `stop` is cancelled; writes that are under way then are completed.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut world = World::new(self.settings.clone(), self.metrics.clone());
+        let mut observed = self.scope.watch();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut writes = FuturesUnordered::new();
+        let mut catch_up: BoxFuture<'static, Vec<Observed>> = pending().boxed();
+        let mut leads = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = self.role.changed() => {
+                    leads = false;
+                    writes.clear();
+                    world.end_term(Timestamp::now());
+                    catch_up = self.prepare_term();
+                }
+                news = &mut catch_up => {
+                    catch_up = pending().boxed();
+                    news.into_iter().for_each(|news| world.observe(news, Timestamp::now()));
+                    world.begin_term();
+                    leads = true;
+                }
+                Some(news) = observed.next() => world.observe(news, Timestamp::now()),
+                Some(applied) = writes.next(), if !writes.is_empty() => world.settle(applied, Timestamp::now()),
+                _ = heartbeat.tick() => self.vouch(),
+                () = until(world.next_time()), if leads => {}
+            }
+            if world.is_complete() {
+                self.health.set_ready();
+                if leads {
+                    let actions = self.plan(&mut world, writes.len());
+                    writes.extend(actions.into_iter().map(|action| self.apply(action)));
+                }
+            }
+        }
+        let drained = tokio::time::timeout(DRAIN, writes.collect::<Vec<_>>()).await;
+        if drained.is_err() {
+            tracing::warn!("some writes did not end in time");
+        }
+    }
+
+    /// What a new leader does first; nothing for a standby.
+    fn prepare_term(&self) -> BoxFuture<'static, Vec<Observed>> {
+        let role = *self.role.borrow();
+        self.metrics.leader.set(i64::from(role == Role::Leader));
+        let scope = self.scope.clone();
+        match role {
+            Role::Standby => pending().boxed(),
+            Role::Leader => async move {
+                loop {
+                    match scope.catch_up().await {
+                        Ok(news) => return news,
+                        Err(error) => {
+                            tracing::warn!(%error, "a new leader cannot see what runs; trying again")
+                        }
+                    }
+                    tokio::time::sleep(CATCH_UP_AGAIN).await;
+                }
+            }
+            .boxed(),
+        }
+    }
+
+    fn plan(&self, world: &mut World, in_flight: usize) -> Vec<Action> {
+        if in_flight >= MOST_IN_FLIGHT {
+            return Vec::new();
+        }
+        let start = Instant::now();
+        let mut batch = Batch::new(in_flight);
+        world.plan(Timestamp::now(), &mut batch);
+        self.metrics.plan_seconds.observe(start.elapsed().as_secs_f64());
+        batch.into_actions()
+    }
+
+    fn apply(&self, action: Action) -> impl Future<Output = Applied> + Send + use<> {
+        let (applier, settings) = (self.applier.clone(), self.settings.clone());
+        async move { applier.apply(action, &settings).await }
+    }
+
+    /// The loop turns and its watches are answered: the process is live.
+    fn vouch(&self) {
+        if self.progress.is_recent() {
+            self.health.keep_alive(ALIVE);
+        }
+    }
+}
+
+async fn until(time: Option<Timestamp>) {
+    let Some(time) = time else { return pending().await };
+    let rest = time.duration_since(Timestamp::now());
+    tokio::time::sleep(Duration::try_from(rest).unwrap_or_default()).await;
+}

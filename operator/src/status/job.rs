@@ -1,0 +1,164 @@
+//! A job's status after a decision.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use trellis_crds::conditions::{
+    self, ACCEPTED, NewCondition, READY, RECONCILING, SCHEDULED, STALLED, SUSPENDED, reason,
+};
+use trellis_crds::{Assignment, Attempt, GenerationJobStatus, JobError, Outcome, Phase};
+
+use crate::plan::{Decision, Seat, Waiting, retry_delay};
+use crate::validate::Job;
+
+/// The status that `decision` asks to be written; `None` where it asks for none.
+pub(crate) fn after(job: &Job, decision: &Decision, now: Timestamp) -> Option<GenerationJobStatus> {
+    let mut draft = Draft::new(job, now);
+    match decision {
+        Decision::Settled
+        | Decision::Idle { .. }
+        | Decision::Queue { .. }
+        | Decision::DeadLetter
+        | Decision::Delete => return None,
+        Decision::Acknowledge => {}
+        Decision::Explain(waiting) => draft.wait(waiting),
+        Decision::Assign(seat) => draft.assign(seat),
+        Decision::Requeue { attempt, reason } => draft.requeue(attempt, reason),
+        Decision::Retry { attempt } => draft.retry(attempt),
+        Decision::Fail { attempt, error, reason } => draft.fail(attempt.as_ref(), error, reason),
+        Decision::Suspend { attempt } => draft.suspend(attempt.as_ref()),
+        Decision::Cancel => draft.cancel(),
+    }
+    Some(draft.status)
+}
+
+/// A status in the making.
+struct Draft<'a> {
+    job: &'a Job,
+    now: Timestamp,
+    status: GenerationJobStatus,
+}
+
+impl<'a> Draft<'a> {
+    fn new(job: &'a Job, now: Timestamp) -> Self {
+        let mut status = job.status().cloned().unwrap_or_default();
+        status.observed_generation = job.object.metadata.generation;
+        Self { job, now, status }
+    }
+
+    fn set(&mut self, kind: &str, holds: bool, reason: &str, message: &str) {
+        let observed_generation = self.job.object.metadata.generation;
+        let new = NewCondition { kind, holds, reason, message, observed_generation };
+        conditions::set(&mut self.status.conditions, new, self.now);
+    }
+
+    fn accept(&mut self) {
+        self.set(ACCEPTED, true, reason::VALID, "The specification is valid.");
+        if conditions::is_true(&self.status.conditions, SUSPENDED) && !self.job.spec().suspend {
+            self.set(SUSPENDED, false, reason::RESUMED, "spec.suspend was taken back.");
+        }
+    }
+
+    fn wait(&mut self, waiting: &Waiting) {
+        self.status.phase = Some(Phase::Pending);
+        self.accept();
+        self.set(SCHEDULED, false, waiting.reason, &waiting.message);
+        self.set(READY, false, reason::PENDING, "The job waits for a worker.");
+        self.set(RECONCILING, true, reason::PENDING, "The job waits for a worker.");
+    }
+
+    fn assign(&mut self, seat: &Seat) {
+        let own = seat.pool.namespace == self.job.identity.key.namespace;
+        let assignment = Assignment {
+            pool: if own { seat.pool.name.clone() } else { seat.pool.to_string() },
+            worker: seat.worker.clone(),
+            pod_uid: seat.uid.to_string(),
+            attempt: self.job.object.next_attempt_number(),
+            time: MicroTime(self.now),
+        };
+        self.status.phase = Some(Phase::Processing);
+        self.status.progress = None;
+        self.accept();
+        let message = format!("Attempt {} is on worker {}.", assignment.attempt, seat.worker);
+        self.status.assignment = Some(assignment);
+        self.set(SCHEDULED, true, reason::ASSIGNED, &message);
+        self.set(READY, false, reason::PROCESSING, "A worker runs the job.");
+        self.set(RECONCILING, true, reason::PROCESSING, "A worker runs the job.");
+    }
+
+    /// Takes the job from its worker, and keeps a record of the attempt.
+    fn take_back(&mut self, attempt: &Attempt) {
+        if self.status.attempts.iter().all(|known| known.number != attempt.number) {
+            self.status.record_attempt(attempt.clone());
+        }
+        self.status.assignment = None;
+        self.status.progress = None;
+    }
+
+    fn requeue(&mut self, attempt: &Attempt, why: &'static str) {
+        self.take_back(attempt);
+        let what = attempt.message.as_deref().unwrap_or("the worker's pod is to end");
+        let message = format!("Attempt {} is void: {what}. The job goes to the next worker.", attempt.number);
+        self.wait(&Waiting { reason: why, message });
+    }
+
+    fn retry(&mut self, attempt: &Attempt) {
+        self.take_back(attempt);
+        self.status.failures = self.status.failures.saturating_add(1);
+        let delay = retry_delay(self.status.failures, &self.job.identity.uid).as_secs();
+        let why = describe(attempt);
+        let message =
+            format!("Attempt {} failed: {why}. The next one starts after {delay} s.", attempt.number);
+        self.wait(&Waiting { reason: reason::BACKING_OFF, message });
+    }
+
+    fn fail(&mut self, attempt: Option<&Attempt>, error: &JobError, why: &str) {
+        if let Some(attempt) = attempt {
+            let assignment = self.status.assignment.clone();
+            self.take_back(attempt);
+            // It names the worker that had the job last.
+            self.status.assignment = assignment;
+            self.status.failures = self.status.failures.saturating_add(1);
+        }
+        self.end(Phase::Failed, why, &error.message);
+        self.status.error = Some(error.clone());
+    }
+
+    fn suspend(&mut self, attempt: Option<&Attempt>) {
+        if let Some(attempt) = attempt {
+            self.take_back(attempt);
+        }
+        let message = "spec.suspend holds the job back; set it to false to go on.";
+        self.status.phase = Some(Phase::Pending);
+        self.accept();
+        for kind in [SCHEDULED, READY, RECONCILING] {
+            self.set(kind, false, reason::SUSPENDED, message);
+        }
+        self.set(SUSPENDED, true, reason::SUSPENDED, message);
+    }
+
+    fn cancel(&mut self) {
+        self.end(Phase::Cancelled, reason::CANCELLED, "spec.cancel ended the job.");
+    }
+
+    fn end(&mut self, phase: Phase, why: &str, message: &str) {
+        self.status.phase = Some(phase);
+        self.status.completion_time = Some(MicroTime(self.now));
+        self.accept();
+        self.set(READY, false, why, message);
+        self.set(RECONCILING, false, why, message);
+        self.set(STALLED, true, why, message);
+    }
+}
+
+/// Why an attempt failed, in one phrase.
+fn describe(attempt: &Attempt) -> String {
+    let reason = match (attempt.outcome, attempt.reason) {
+        (_, Some(reason)) => reason.as_str(),
+        (Outcome::Failed, None) => reason::DEADLINE_EXCEEDED,
+        _ => "no reason given",
+    };
+    match &attempt.message {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    }
+}

@@ -1,0 +1,75 @@
+//! A pool's status.
+
+use k8s_openapi::jiff::Timestamp;
+use trellis_crds::conditions::{self, NewCondition, READY, RECONCILING, STALLED, reason};
+use trellis_crds::{WorkerPoolStatus, labels};
+
+use crate::plan::Waiting;
+use crate::validate::Pool;
+
+/// What a pool's status is computed from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PoolFacts {
+    pub(crate) starting: usize,
+    pub(crate) idle: usize,
+    pub(crate) busy: usize,
+    pub(crate) draining: usize,
+    pub(crate) queued: usize,
+    /// How many workers the pool should have now.
+    pub(crate) wanted: usize,
+    /// Why workers cannot start.
+    pub(crate) trouble: Option<Waiting>,
+}
+
+/// The status that follows from the facts. Equal to the present one where nothing changed.
+pub(crate) fn pool(pool: &Pool, facts: &PoolFacts, now: Timestamp) -> WorkerPoolStatus {
+    let name = &pool.identity.key.name;
+    let mut status = WorkerPoolStatus {
+        observed_generation: pool.object.metadata.generation,
+        replicas: count(facts.starting + facts.idle + facts.busy + facts.draining),
+        starting: count(facts.starting),
+        idle: count(facts.idle),
+        busy: count(facts.busy),
+        draining: count(facts.draining),
+        queued: count(facts.queued),
+        selector: Some(format!("{}={name},{}={}", labels::POOL, labels::COMPONENT, labels::COMPONENT_WORKER)),
+        conditions: pool.status().map(|status| status.conditions.clone()).unwrap_or_default(),
+    };
+    let generation = pool.object.metadata.generation;
+    let mut set = |kind, (holds, reason, message): (bool, &str, &str)| {
+        let new = NewCondition { kind, holds, reason, message, observed_generation: generation };
+        conditions::set(&mut status.conditions, new, now);
+    };
+    set(READY, ready(facts));
+    set(RECONCILING, reconciling(facts));
+    set(STALLED, stalled(facts));
+    status
+}
+
+fn ready(facts: &PoolFacts) -> (bool, &str, &str) {
+    match &facts.trouble {
+        _ if facts.idle + facts.busy > 0 => (true, reason::WORKERS_READY, "Workers are ready."),
+        Some(trouble) => (false, trouble.reason, &trouble.message),
+        None if facts.wanted == 0 => (true, reason::SCALED_TO_ZERO, "No job waits: there is no worker."),
+        None => (false, reason::POOL_STARTING, "The first worker is starting."),
+    }
+}
+
+fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
+    if facts.starting > 0 || facts.idle + facts.busy < facts.wanted {
+        (true, reason::POOL_STARTING, "Workers are starting.")
+    } else {
+        (false, reason::WORKERS_READY, "The pool has the workers it needs.")
+    }
+}
+
+fn stalled(facts: &PoolFacts) -> (bool, &str, &str) {
+    match &facts.trouble {
+        Some(trouble) => (true, trouble.reason, &trouble.message),
+        None => (false, reason::WORKERS_READY, "Nothing keeps workers from starting."),
+    }
+}
+
+fn count(workers: usize) -> i32 {
+    i32::try_from(workers).unwrap_or(i32::MAX)
+}

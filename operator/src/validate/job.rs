@@ -1,0 +1,38 @@
+//! A GenerationJob that planning can rely on.
+
+use std::sync::Arc;
+
+use trellis_crds::{GenerationJob, GenerationJobSpec, GenerationJobStatus, InputKind};
+
+use super::{Identity, Invalid};
+
+/// A GenerationJob as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) identity: Identity,
+    pub(crate) input: InputKind,
+    pub(crate) object: Arc<GenerationJob>,
+}
+
+impl Job {
+    pub(crate) fn new(mut object: GenerationJob) -> Result<Self, Invalid> {
+        // As large as all the rest, and the API server keeps them where an update has none.
+        object.metadata.managed_fields = None;
+        let identity = Identity::of(&object.metadata)?;
+        let input = object.spec.input.kind().ok_or(Invalid::NoInput)?;
+        Ok(Self { identity, input, object: Arc::new(object) })
+    }
+
+    pub(crate) fn spec(&self) -> &GenerationJobSpec {
+        &self.object.spec
+    }
+
+    /// The status, where something was written yet.
+    pub(crate) fn status(&self) -> Option<&GenerationJobStatus> {
+        self.object.status.as_ref()
+    }
+
+    pub(crate) fn is_being_deleted(&self) -> bool {
+        self.object.metadata.deletion_timestamp.is_some()
+    }
+}

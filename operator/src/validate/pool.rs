@@ -1,0 +1,66 @@
+//! A WorkerPool that planning can rely on.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use sha2::{Digest as _, Sha256};
+use trellis_crds::{WorkerPool, WorkerPoolSpec, WorkerPoolStatus};
+
+use super::{Identity, Invalid};
+use crate::pod;
+use crate::settings::Settings;
+
+/// On a worker pod: a hash of what it was built from. A worker with another hash than its pool's is replaced once it is idle.
+pub(crate) const POOL_HASH: &str = "trellis3d.dev/pool-hash";
+
+/// A WorkerPool as it is stored, and the pod that its workers are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pub(crate) identity: Identity,
+    pub(crate) object: Arc<WorkerPool>,
+    /// The worker pod, or why none can be made.
+    pub(crate) pod: Result<Arc<Pod>, String>,
+    /// The value of [`POOL_HASH`].
+    pub(crate) hash: String,
+}
+
+impl Pool {
+    pub(crate) fn new(mut object: WorkerPool, settings: &Settings) -> Result<Self, Invalid> {
+        object.metadata.managed_fields = None;
+        let identity = Identity::of(&object.metadata)?;
+        let built = pod::build(&object, settings).map_err(|error| error.to_string());
+        let hash = built.as_ref().map(hash).unwrap_or_default();
+        let pod = built.map(|mut pod| {
+            pod.metadata.annotations.get_or_insert_default().insert(POOL_HASH.into(), hash.clone());
+            Arc::new(pod)
+        });
+        Ok(Self { identity, object: Arc::new(object), pod, hash })
+    }
+
+    pub(crate) fn spec(&self) -> &WorkerPoolSpec {
+        &self.object.spec
+    }
+
+    pub(crate) fn status(&self) -> Option<&WorkerPoolStatus> {
+        self.object.status.as_ref()
+    }
+
+    pub(crate) fn min(&self) -> usize {
+        usize::try_from(self.spec().replicas.min).unwrap_or(0)
+    }
+
+    pub(crate) fn max(&self) -> usize {
+        usize::try_from(self.spec().replicas.max).unwrap_or(0)
+    }
+
+    /// How many jobs a worker may take; `None`: any number.
+    pub(crate) fn jobs_per_worker(&self) -> Option<u32> {
+        u32::try_from(self.spec().max_jobs_per_worker).ok().filter(|limit| *limit > 0)
+    }
+}
+
+/// Sixteen hex digits of the SHA-256 of the pod's JSON, whose maps are ordered.
+fn hash(pod: &Pod) -> String {
+    let json = serde_json::to_vec(&pod.spec).unwrap_or_default();
+    hex::encode(Sha256::digest(json)).chars().take(16).collect()
+}

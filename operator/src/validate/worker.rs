@@ -1,0 +1,221 @@
+//! A worker pod, reduced to what matters for scheduling.
+
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
+use trellis_crds::FailureReason;
+use trellis_crds::labels::WORKER_CONTAINER;
+
+use super::{Identity, Invalid, POOL_HASH};
+use crate::key::Key;
+
+/// A worker pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub(crate) identity: Identity,
+    /// The pool that controls it.
+    pub(crate) pool: Key,
+    /// The hash of what it was built from.
+    pub(crate) hash: Option<String>,
+    pub(crate) life: Life,
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Life {
+    /// The pod is there, the worker not ready yet, or not any more.
+    Starting(Option<Trouble>),
+    /// It can take jobs.
+    Ready,
+    /// The pod has a deletion timestamp.
+    Terminating,
+    /// The pod is evicted, preempted or shut down with its node; `over` when its containers have ended.
+    Disrupted { message: String, over: bool },
+    /// The worker's container ended by itself.
+    Ended(Crash),
+}
+
+/// Why a worker cannot start.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Trouble {
+    /// Kubernetes' own reason, such as `Unschedulable` or `ImagePullBackOff`.
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+/// How a worker's container ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Crash {
+    pub(crate) reason: FailureReason,
+    pub(crate) message: String,
+}
+
+impl Worker {
+    pub(crate) fn new(pod: &Pod) -> Result<Self, Invalid> {
+        let identity = Identity::of(&pod.metadata)?;
+        let owners = pod.metadata.owner_references.iter().flatten();
+        let owner = owners
+            .filter(|owner| owner.controller == Some(true) && owner.kind == "WorkerPool")
+            .find(|owner| owner.api_version.starts_with(trellis_crds::GROUP))
+            .ok_or(Invalid::NoPool)?;
+        let pool = Key::new(&identity.key.namespace, &owner.name);
+        let hash = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(POOL_HASH));
+        Ok(Self { identity, pool, hash: hash.cloned(), life: life(pod) })
+    }
+}
+
+fn life(pod: &Pod) -> Life {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Life::Terminating;
+    }
+    let terminated =
+        worker_container(pod).and_then(|container| container.state.as_ref()?.terminated.as_ref());
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let over = matches!(phase, Some("Failed" | "Succeeded"));
+    if let Some(message) = disruption(pod, over) {
+        return Life::Disrupted { message, over };
+    }
+    if over || terminated.is_some() {
+        return Life::Ended(crash(pod, terminated));
+    }
+    if condition(pod, "Ready").is_some_and(|ready| ready.status == "True") {
+        return Life::Ready;
+    }
+    Life::Starting(trouble(pod))
+}
+
+/// What took the pod away, where it was not the pod itself.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
+fn disruption(pod: &Pod, over: bool) -> Option<String> {
+    if let Some(disrupted) = condition(pod, "DisruptionTarget").filter(|condition| condition.status == "True")
+    {
+        return Some(sentence(disrupted.reason.as_deref(), disrupted.message.as_deref()));
+    }
+    let status = pod.status.as_ref().filter(|_| over)?;
+    let by_the_node =
+        matches!(status.reason.as_deref(), Some("Evicted" | "NodeLost" | "Shutdown" | "Terminated"));
+    by_the_node.then(|| sentence(status.reason.as_deref(), status.message.as_deref()))
+}
+
+fn crash(pod: &Pod, terminated: Option<&ContainerStateTerminated>) -> Crash {
+    let Some(terminated) = terminated else {
+        let status = pod.status.as_ref();
+        let reason = status.and_then(|status| status.reason.as_deref());
+        let message = status.and_then(|status| status.message.as_deref());
+        return Crash { reason: FailureReason::WorkerCrashed, message: sentence(reason, message) };
+    };
+    let message = sentence(terminated.reason.as_deref(), terminated.message.as_deref());
+    if terminated.reason.as_deref() == Some("OOMKilled") {
+        let message =
+            "the container's memory ran out (OOMKilled); raise its limit in the pool's template".into();
+        return Crash { reason: FailureReason::OutOfMemory, message };
+    }
+    let message = format!("the container ended with exit code {} ({message})", terminated.exit_code);
+    Crash { reason: FailureReason::WorkerCrashed, message }
+}
+
+/// Why the pod does not get ready: it has no node, or one of its containers waits for something that may never come.
+fn trouble(pod: &Pod) -> Option<Trouble> {
+    let unplaced = condition(pod, "PodScheduled").filter(|condition| {
+        condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
+    });
+    if let Some(unplaced) = unplaced {
+        let message = unplaced.message.clone().unwrap_or_default();
+        return Some(Trouble { reason: "Unschedulable".into(), message });
+    }
+    let status = pod.status.as_ref()?;
+    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref()).find_map(|waiting| {
+        let reason = waiting.reason.clone().filter(|reason| STUCK.contains(&reason.as_str()))?;
+        Some(Trouble { reason, message: waiting.message.clone().unwrap_or_default() })
+    })
+}
+
+/// Reasons of a waiting container that somebody has to do something about.
+const STUCK: [&str; 8] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+];
+
+fn worker_container(pod: &Pod) -> Option<&ContainerStatus> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    containers.iter().find(|container| container.name == WORKER_CONTAINER)
+}
+
+fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+fn sentence(reason: Option<&str>, message: Option<&str>) -> String {
+    match (reason, message.map(str::trim).filter(|message| !message.is_empty())) {
+        (Some(reason), Some(message)) => format!("{reason}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => "no reason given".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn worker(status: Value) -> Worker {
+        let pod = json!({
+            "metadata": {
+                "name": "image-abc", "namespace": "trellis", "uid": "1", "resourceVersion": "7",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "ownerReferences": [{
+                    "apiVersion": "trellis3d.dev/v1alpha1", "kind": "WorkerPool", "name": "image", "uid": "2",
+                    "controller": true,
+                }],
+            },
+            "status": status,
+        });
+        Worker::new(&serde_json::from_value(pod).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_container_out_of_memory_is_told_from_one_that_crashed() {
+        let ended = |reason: &str, code: i32| {
+            worker(json!({"phase": "Failed", "containerStatuses": [{
+                "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": code, "reason": reason}},
+            }]}))
+            .life
+        };
+        let Life::Ended(crash) = ended("OOMKilled", 137) else { panic!() };
+        assert_eq!(crash.reason, FailureReason::OutOfMemory);
+        let Life::Ended(crash) = ended("Error", 101) else { panic!() };
+        assert_eq!(crash.reason, FailureReason::WorkerCrashed);
+        assert!(crash.message.contains("101"), "{}", crash.message);
+    }
+
+    #[test]
+    fn a_pod_that_its_node_evicts_did_not_crash() {
+        let evicted = worker(json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}));
+        assert_eq!(evicted.life, Life::Disrupted { message: "Evicted: low on memory".into(), over: true });
+        let preempted = worker(json!({"phase": "Running", "conditions": [
+            {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"},
+            {"type": "Ready", "status": "True"},
+        ]}));
+        assert!(matches!(preempted.life, Life::Disrupted { over: false, .. }), "{preempted:?}");
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_says_why() {
+        let unplaced = worker(json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"},
+        ]}));
+        let Life::Starting(Some(trouble)) = unplaced.life else { panic!("{unplaced:?}") };
+        assert_eq!((trouble.reason.as_str(), trouble.message.as_str()), ("Unschedulable", "0/3 nodes"));
+        let creating = worker(json!({"phase": "Pending", "containerStatuses": [{
+            "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ContainerCreating"}},
+        }]}));
+        assert_eq!(creating.life, Life::Starting(None));
+    }
+}

@@ -1,0 +1,271 @@
+//! Jobs: which are known, which wait in which queue, which worker each holds.
+
+use std::cmp::Reverse;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::runtime::events::EventType;
+use trellis_crds::Phase;
+
+use super::timers::Subject;
+use super::{Batch, World};
+use crate::action::{Action, Notice, Stored};
+use crate::apply::ApplyError;
+use crate::key::{Key, Uid};
+use crate::plan::{self, Decision, Fate, Seat, Situation, Waiting};
+use crate::time::after;
+use crate::validate::{Job, Life};
+
+/// How long a write that can wait gives way to others.
+const GIVE_WAY: SignedDuration = SignedDuration::from_millis(200);
+
+/// A job and where it stands.
+#[derive(Debug)]
+pub(super) struct JobEntry {
+    pub(super) job: Job,
+    /// The pool that it belongs to and its place in that pool's queue, while it may be assigned.
+    queued: Option<(Key, Place)>,
+    /// Since when it waits, as far as this process knows.
+    pub(super) waiting_since: Timestamp,
+    /// The worker that runs it, or that it is being assigned to.
+    pub(super) holds: Option<Uid>,
+    /// A write about it is under way.
+    pub(super) in_flight: bool,
+    /// How many writes failed in a row.
+    failures: u32,
+}
+
+/// A job's place in its queue: the higher priority first, of the same the older.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    priority: Reverse<i32>,
+    created: Timestamp,
+    name: String,
+    pub(super) uid: Uid,
+}
+
+impl Place {
+    fn of(job: &Job) -> Self {
+        Self {
+            priority: Reverse(job.spec().priority),
+            created: job.identity.created,
+            name: job.identity.key.name.clone(),
+            uid: job.identity.uid.clone(),
+        }
+    }
+}
+
+impl JobEntry {
+    fn new(job: Job, now: Timestamp) -> Self {
+        Self { job, queued: None, waiting_since: now, holds: None, in_flight: false, failures: 0 }
+    }
+
+    /// Whether it has not ended and no worker has it.
+    pub(super) fn waits(&self) -> bool {
+        self.holds.is_none() && !self.job.object.is_finished()
+    }
+}
+
+impl World {
+    /// Takes in a job's state, unless a newer one is known.
+    pub(super) fn observe_job(&mut self, job: Job, now: Timestamp) {
+        let uid = job.identity.uid.clone();
+        let known = self.jobs.get(&uid);
+        if known.is_some_and(|known| known.job.identity.version >= job.identity.version) {
+            return;
+        }
+        let ran = known.is_some_and(|known| !known.job.object.is_finished());
+        let known = known.map(|known| known.job.clone());
+        if ran && job.object.phase() == Phase::Completed {
+            self.completed(&job);
+        }
+        self.count_attempt(known.as_ref(), &job);
+        let held = holder(&job);
+        let entry = self.jobs.entry(uid.clone()).or_insert_with(|| JobEntry::new(job.clone(), now));
+        entry.job = job;
+        // While an assignment is under way its worker stays taken.
+        let held = held.or_else(|| entry.holds.clone().filter(|_| entry.in_flight));
+        self.hold(&uid, held, now);
+        self.dirty_jobs.insert(uid);
+    }
+
+    /// The job was seen to complete just now.
+    fn completed(&mut self, job: &Job) {
+        let Some(status) = job.status().filter(|_| self.leading) else { return };
+        if let Some(attempt) = status.attempts.last() {
+            self.metrics.count_attempt(attempt);
+        }
+        let note = format!("The asset is there: {} files, see status.outputs.", status.outputs.len());
+        self.announce(Notice::job(job, EventType::Normal, "Completed", note));
+    }
+
+    pub(super) fn remove_job(&mut self, uid: &Uid, now: Timestamp) {
+        self.hold(uid, None, now);
+        self.dequeue(uid);
+        self.timers.set(Subject::Job(uid.clone()), None);
+        self.dirty_jobs.remove(uid);
+        self.jobs.remove(uid);
+    }
+
+    /// Counts the job against the worker that it was assigned to, once.
+    fn count_attempt(&mut self, known: Option<&Job>, job: &Job) {
+        let attempt = |job: &Job| job.object.assignment().map(|at| (at.pod_uid.clone(), at.attempt));
+        let Some(new) = attempt(job).filter(|new| known.and_then(attempt).as_ref() != Some(new)) else {
+            return;
+        };
+        self.loads.entry(new.0.as_str().into()).or_default().taken += 1;
+    }
+
+    /// Makes the job hold this worker and no other.
+    pub(super) fn hold(&mut self, uid: &Uid, worker: Option<Uid>, now: Timestamp) {
+        let Some(entry) = self.jobs.get_mut(uid).filter(|entry| entry.holds != worker) else { return };
+        let old = std::mem::replace(&mut entry.holds, worker.clone());
+        if let Some(worker) = &worker {
+            self.loads.entry(worker.clone()).or_default().jobs.insert(uid.clone());
+        } else {
+            entry.waiting_since = now;
+        }
+        if let Some(load) = old.as_ref().and_then(|old| self.loads.get_mut(old)) {
+            load.jobs.remove(uid);
+        }
+        old.iter().chain(&worker).for_each(|worker| self.refresh_worker(worker, now));
+    }
+
+    pub(super) fn decision_ended(&mut self, uid: &Uid, result: Result<Stored, ApplyError>, now: Timestamp) {
+        match result {
+            Ok(Stored::There(job)) => {
+                self.relists.keep_job(uid);
+                self.observe_job(job, now);
+                self.write_ended(uid, false, now);
+            }
+            Ok(Stored::Gone) => self.remove_job(uid, now),
+            Err(_) => self.write_ended(uid, true, now),
+        }
+    }
+
+    /// A write about the job ended. After a failure the next look waits for a change, or a growing delay.
+    fn write_ended(&mut self, uid: &Uid, failed: bool, now: Timestamp) {
+        self.forget_write(uid, now);
+        let Some(entry) = self.jobs.get_mut(uid) else { return };
+        entry.failures = if failed { entry.failures + 1 } else { 0 };
+        if failed {
+            let delay = SignedDuration::from_millis(250) * (1 << entry.failures.min(8));
+            self.timers.set(Subject::Job(uid.clone()), Some(after(now, delay)));
+        } else {
+            self.dirty_jobs.insert(uid.clone());
+        }
+    }
+
+    /// No write about the job is under way any more: only its stored state counts.
+    pub(super) fn forget_write(&mut self, uid: &Uid, now: Timestamp) {
+        let Some(entry) = self.jobs.get_mut(uid) else { return };
+        entry.in_flight = false;
+        let held = holder(&entry.job);
+        self.hold(uid, held, now);
+    }
+
+    /// Decides about one job.
+    pub(super) fn plan_job(&mut self, uid: &Uid, now: Timestamp, batch: &mut Batch) {
+        let Some(entry) = self.jobs.get(uid).filter(|entry| !entry.in_flight) else { return };
+        let job = entry.job.clone();
+        let pool = entry.waits().then(|| plan::choose(&job, &self.pools, &self.settings.operator_namespace));
+        let pool = pool.map(|chosen| chosen.map(|pool| pool.identity.key.clone()));
+        let situation = Situation {
+            waiting: match &pool {
+                Some(Ok(pool)) => Ok(self.why_jobs_wait(pool)),
+                Some(Err(no_pool)) => Err(no_pool.clone()),
+                None => Ok(Waiting { reason: "", message: String::new() }),
+            },
+            worker: self.fate(entry),
+            waiting_since: entry.waiting_since,
+        };
+        let decision = plan::job(&job, &situation, now);
+        let pool = pool.and_then(Result::ok);
+        self.place(&job, pool, decision, now, batch);
+    }
+
+    /// Puts the job where the decision has it, and asks for what the decision writes.
+    fn place(&mut self, job: &Job, pool: Option<Key>, decision: Decision, now: Timestamp, batch: &mut Batch) {
+        let uid = &job.identity.uid;
+        match &decision {
+            Decision::Queue { .. } | Decision::Explain(_) => self.enqueue(job, pool),
+            _ => self.dequeue(uid),
+        }
+        let timer = match &decision {
+            Decision::Idle { until } | Decision::Queue { until } => *until,
+            Decision::Explain(_) if batch.is_busy() => Some(after(now, GIVE_WAY)),
+            _ => None,
+        };
+        self.timers.set(Subject::Job(uid.clone()), timer);
+        if matches!(&decision, Decision::Settled | Decision::Idle { .. } | Decision::Queue { .. })
+            || timer.is_some()
+        {
+            return;
+        }
+        if let Decision::Requeue { reason, .. } = &decision
+            && *reason == trellis_crds::conditions::reason::DEADLINE_EXCEEDED
+        {
+            self.condemn_worker_of(uid, now);
+        }
+        self.write(job, decision, batch);
+    }
+
+    fn write(&mut self, job: &Job, decision: Decision, batch: &mut Batch) {
+        if let Some(entry) = self.jobs.get_mut(&job.identity.uid) {
+            entry.in_flight = true;
+            batch.push(Action::Decide { job: job.clone(), decision });
+        }
+    }
+
+    /// Gives a queued job to an idle worker. Both are taken from now on, before the write is under way.
+    pub(super) fn assign(&mut self, uid: &Uid, seat: Seat, now: Timestamp, batch: &mut Batch) {
+        let Some(entry) = self.jobs.get(uid) else { return };
+        let job = entry.job.clone();
+        self.metrics.queue_seconds.observe(now.duration_since(entry.waiting_since).as_secs_f64());
+        self.dequeue(uid);
+        self.hold(uid, Some(seat.uid.clone()), now);
+        self.timers.set(Subject::Job(uid.clone()), None);
+        self.write(&job, Decision::Assign(seat), batch);
+    }
+
+    fn fate(&self, entry: &JobEntry) -> Fate {
+        let worker = entry.holds.as_ref().and_then(|worker| self.workers.get(worker));
+        match worker.map(|worker| &worker.worker.life) {
+            None => Fate::Lost("the worker's pod is gone".into()),
+            Some(Life::Terminating) => Fate::Lost("the worker's pod is being deleted".into()),
+            Some(Life::Disrupted { message, .. }) => {
+                Fate::Lost(format!("the worker's pod was taken away: {message}"))
+            }
+            Some(Life::Ended(crash)) => Fate::Crashed(crash.clone()),
+            Some(Life::Starting(_) | Life::Ready) => Fate::Alive,
+        }
+    }
+
+    fn enqueue(&mut self, job: &Job, pool: Option<Key>) {
+        let uid = &job.identity.uid;
+        let new = pool.map(|pool| (pool, Place::of(job)));
+        if self.jobs.get(uid).is_some_and(|entry| entry.queued == new) {
+            return;
+        }
+        self.dequeue(uid);
+        let Some((pool, place)) = new else { return };
+        self.index(&pool).queue.insert(place.clone());
+        self.dirty_pools.insert(pool.clone());
+        if let Some(entry) = self.jobs.get_mut(uid) {
+            entry.queued = Some((pool, place));
+        }
+    }
+
+    fn dequeue(&mut self, uid: &Uid) {
+        let Some((pool, place)) = self.jobs.get_mut(uid).and_then(|entry| entry.queued.take()) else {
+            return;
+        };
+        self.index(&pool).queue.remove(&place);
+        self.dirty_pools.insert(pool);
+    }
+}
+
+/// The worker that runs the job.
+fn holder(job: &Job) -> Option<Uid> {
+    let status = job.status().filter(|status| status.phase == Some(Phase::Processing))?;
+    status.assignment.as_ref().map(|assignment| assignment.pod_uid.as_str().into())
+}

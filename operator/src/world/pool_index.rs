@@ -1,0 +1,117 @@
+//! A pool's queue and workers, counted as they change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::jobs::Place;
+use super::workers::Standing;
+use crate::key::Uid;
+use crate::plan::{Census, Waiting, crash_delay};
+use crate::text::clip;
+use crate::time::after;
+use crate::validate::Trouble;
+
+/// The longest message of a condition that the operator writes.
+pub(super) const CONDITION_MESSAGE: usize = 1024;
+
+/// A pool's queue and workers, counted as they change.
+#[derive(Debug, Default)]
+pub(super) struct PoolIndex {
+    pub(super) queue: BTreeSet<Place>,
+    pub(super) idle: BTreeSet<(Timestamp, Uid)>,
+    pub(super) starting: usize,
+    pub(super) busy: usize,
+    pub(super) draining: usize,
+    /// Workers whose pod is to be deleted.
+    pub(super) removable: BTreeSet<Uid>,
+    /// Why starting workers cannot start.
+    pub(super) troubles: BTreeMap<Uid, Trouble>,
+    /// Creations under way: the watch may not show their pods yet.
+    pub(super) creating: usize,
+    /// How many workers in a row were refused, or ended before they were ready; the last one's fate, and when to try again.
+    failures: u32,
+    pub(super) last_failure: Option<Waiting>,
+    hold_until: Option<Timestamp>,
+    /// The reason that the jobs in the queue were last looked at with.
+    pub(super) told: Option<&'static str>,
+    pub(super) report: Report,
+}
+
+/// When the pool's status is to be written.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) in_flight: bool,
+    pub(super) due: Option<Timestamp>,
+    pub(super) not_before: Option<Timestamp>,
+}
+
+impl PoolIndex {
+    pub(super) fn restand(&mut self, uid: &Uid, old: Standing, new: Standing) {
+        match old {
+            Standing::Absent => {}
+            Standing::Starting => self.starting -= 1,
+            Standing::Idle { since } => _ = self.idle.remove(&(since, uid.clone())),
+            Standing::Busy => self.busy -= 1,
+            Standing::Draining => self.draining -= 1,
+        }
+        match new {
+            Standing::Absent => {}
+            Standing::Starting => self.starting += 1,
+            Standing::Idle { since } => _ = self.idle.insert((since, uid.clone())),
+            Standing::Busy => self.busy += 1,
+            Standing::Draining => self.draining += 1,
+        }
+    }
+
+    /// Says whether that changed anything.
+    pub(super) fn set_trouble(&mut self, uid: &Uid, trouble: Option<Trouble>) -> bool {
+        match trouble {
+            Some(trouble) if self.troubles.get(uid) == Some(&trouble) => false,
+            Some(trouble) => {
+                self.troubles.insert(uid.clone(), trouble);
+                true
+            }
+            None => self.troubles.remove(uid).is_some(),
+        }
+    }
+
+    /// A worker got ready: workers can start.
+    pub(super) fn started(&mut self) {
+        self.failures = 0;
+        self.last_failure = None;
+        self.hold_until = None;
+    }
+
+    /// A worker ended, or could not be made, before it was ready.
+    pub(super) fn start_failed(&mut self, reason: &'static str, message: &str, now: Timestamp) {
+        self.failures = self.failures.saturating_add(1);
+        self.hold_until = Some(after(now, crash_delay(self.failures)));
+        self.last_failure = Some(Waiting { reason, message: clip(message, CONDITION_MESSAGE) });
+    }
+
+    pub(super) fn forget_writes(&mut self) {
+        self.creating = 0;
+        self.report = Report::default();
+    }
+
+    pub(super) fn has_ready_worker(&self) -> bool {
+        self.busy + self.idle.len() > 0
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        !self.has_ready_worker()
+            && self.starting + self.draining + self.queue.len() + self.removable.len() == 0
+    }
+
+    pub(super) fn census(&self) -> Census<'_> {
+        Census {
+            starting: self.starting + self.creating,
+            busy: self.busy,
+            draining: self.draining,
+            queued: self.queue.len(),
+            idle: &self.idle,
+            hold_until: self.hold_until,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Pools: their queues, their workers by standing, their status.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::runtime::events::EventType;
+use trellis_crds::WorkerPoolStatus;
+use trellis_crds::conditions::{READY, RECONCILING, STALLED, get, reason};
+
+use super::jobs::Place;
+use super::pool_index::{CONDITION_MESSAGE, PoolIndex, Report};
+use super::timers::Subject;
+use super::{Batch, World};
+use crate::action::{Action, Notice};
+use crate::apply::ApplyError;
+use crate::key::{Key, Uid};
+use crate::plan::{self, Waiting};
+use crate::status::{self, PoolFacts};
+use crate::text::clip;
+use crate::time::after;
+use crate::validate::{Crash, Pool, Worker};
+
+/// How long counts in a pool's status may lag behind: warm jobs come and go faster, and cost the pool no write.
+const COUNTS_LAG: SignedDuration = SignedDuration::from_secs(10);
+
+impl World {
+    /// The pool's index; a queue or a worker may be known before its pool.
+    pub(super) fn index(&mut self, key: &Key) -> &mut PoolIndex {
+        self.indexes.entry(key.clone()).or_default()
+    }
+
+    pub(super) fn observe_pool(&mut self, pool: Pool, now: Timestamp) {
+        let key = pool.identity.key.clone();
+        let known = self.pools.get(&key);
+        let same = known.filter(|known| known.identity.uid == pool.identity.uid);
+        if same.is_some_and(|known| known.identity.version >= pool.identity.version) {
+            return;
+        }
+        if pool.object.metadata.deletion_timestamp.is_some() {
+            return self.remove_pool(&pool.identity.uid, now);
+        }
+        let generation = |pool: &Pool| pool.object.metadata.generation;
+        let changed = same.map(generation) != Some(generation(&pool));
+        self.pools.insert(key.clone(), pool);
+        self.index(&key);
+        if changed {
+            self.pools_changed(&key, now);
+        }
+        self.dirty_pools.insert(key);
+    }
+
+    pub(super) fn remove_pool(&mut self, uid: &Uid, now: Timestamp) {
+        let Some(key) = self.pools.values().find(|pool| pool.identity.uid == *uid) else { return };
+        let key = key.identity.key.clone();
+        self.pools.remove(&key);
+        self.dirty_pools.insert(key.clone());
+        self.pools_changed(&key, now);
+    }
+
+    /// Jobs that wait may belong elsewhere now, and workers may be outdated.
+    fn pools_changed(&mut self, key: &Key, now: Timestamp) {
+        let waiting = self.jobs.iter().filter(|(_, entry)| entry.waits()).map(|(uid, _)| uid.clone());
+        self.dirty_jobs.extend(waiting);
+        let of_pool = self.workers.iter().filter(|(_, entry)| entry.worker.pool == *key);
+        let workers: Vec<Uid> = of_pool.map(|(uid, _)| uid.clone()).collect();
+        workers.iter().for_each(|uid| self.refresh_worker(uid, now));
+    }
+
+    /// Decides about one pool: who gets a job, how many workers there are to be, what its status says.
+    pub(super) fn plan_pool(&mut self, key: &Key, now: Timestamp, batch: &mut Batch) {
+        self.tell_queue(key);
+        let Some(pool) = self.pools.get(key).cloned() else {
+            if self.indexes.get(key).is_some_and(PoolIndex::is_unused) {
+                self.indexes.remove(key);
+                self.timers.set(Subject::Pool(key.clone()), None);
+            }
+            return self.metrics.forget_pool(key);
+        };
+        self.pair(key, now, batch);
+        let look_again = self.scale(&pool, now, batch);
+        self.remove_workers(key, now, batch);
+        let report = self.report(&pool, now, batch);
+        self.timers.set(Subject::Pool(key.clone()), look_again.into_iter().chain(report).min());
+        let queued = self.index(key).queue.len();
+        self.metrics.set_queue(key, queued);
+        if batch.is_full() {
+            self.dirty_pools.insert(key.clone());
+        }
+    }
+
+    /// Why jobs of the pool wait at present.
+    pub(super) fn why_jobs_wait(&self, key: &Key) -> Waiting {
+        let ready = self.indexes.get(key).is_some_and(PoolIndex::has_ready_worker);
+        match self.trouble(key).filter(|_| !ready) {
+            Some(trouble) => trouble,
+            None if ready => {
+                let message = format!("All workers of WorkerPool {key} are busy.");
+                Waiting { reason: reason::NO_IDLE_WORKER, message }
+            }
+            None => {
+                let message = format!("A worker of WorkerPool {key} is starting.");
+                Waiting { reason: reason::POOL_STARTING, message }
+            }
+        }
+    }
+
+    /// What keeps the pool's workers from starting.
+    fn trouble(&self, key: &Key) -> Option<Waiting> {
+        let unbuildable = self.pools.get(key).and_then(|pool| pool.pod.as_ref().err());
+        if let Some(error) = unbuildable {
+            let message = format!("WorkerPool {key}: {error}.");
+            return Some(Waiting { reason: reason::PODS_REFUSED, message });
+        }
+        let index = self.indexes.get(key)?;
+        let Some((_, trouble)) = index.troubles.first_key_value() else { return index.last_failure.clone() };
+        let message =
+            format!("A worker of WorkerPool {key} cannot start: {}: {}", trouble.reason, trouble.message);
+        Some(Waiting { reason: reason::PODS_NOT_STARTING, message: clip(&message, CONDITION_MESSAGE) })
+    }
+
+    /// Has every job of the queue looked at when the reason for waiting is another one.
+    fn tell_queue(&mut self, key: &Key) {
+        let why = self.why_jobs_wait(key).reason;
+        let Some(index) = self.indexes.get_mut(key) else { return };
+        if index.told.replace(why) != Some(why) {
+            self.dirty_jobs.extend(index.queue.iter().map(|place| place.uid.clone()));
+        }
+    }
+
+    /// Gives jobs to workers, the first in the queue to the one idle for the shortest time: so that others get old enough to go.
+    fn pair(&mut self, key: &Key, now: Timestamp, batch: &mut Batch) {
+        while !batch.is_full() {
+            let Some(index) = self.indexes.get(key) else { return };
+            let mut places = index.queue.iter();
+            let free = |place: &&Place| self.jobs.get(&place.uid).is_some_and(|entry| !entry.in_flight);
+            let job = places.find(free).map(|place| place.uid.clone());
+            let seat = index.idle.last().and_then(|(_, worker)| self.seat(worker, key));
+            let (Some(job), Some(seat)) = (job, seat) else { return };
+            self.assign(&job, seat, now, batch);
+        }
+    }
+
+    fn scale(&mut self, pool: &Pool, now: Timestamp, batch: &mut Batch) -> Option<Timestamp> {
+        let key = &pool.identity.key;
+        let index = self.index(key);
+        let scale = plan::scale(pool, &index.census(), now);
+        let room = if pool.pod.is_ok() { scale.create } else { 0 };
+        let before = index.creating;
+        while index.creating < before + room && !batch.is_full() {
+            index.creating += 1;
+            batch.push(Action::CreateWorker { pool: pool.clone() });
+        }
+        let created = index.creating - before;
+        if created > 0 {
+            let note = format!("{created} more workers are starting.");
+            batch.push(Action::Announce(Notice::pool(pool, EventType::Normal, "ScaledUp", note)));
+        }
+        let mut deleted = 0;
+        for worker in scale.delete {
+            if batch.is_full() {
+                break;
+            }
+            deleted += 1;
+            self.delete_worker(&worker, now, batch);
+        }
+        if deleted > 0 {
+            let note = format!("{deleted} idle workers are deleted.");
+            batch.push(Action::Announce(Notice::pool(pool, EventType::Normal, "ScaledDown", note)));
+        }
+        scale.until
+    }
+
+    /// Deletes the pods of workers that ended or are to be replaced.
+    fn remove_workers(&mut self, key: &Key, now: Timestamp, batch: &mut Batch) {
+        while !batch.is_full() {
+            let Some(worker) = self.index(key).removable.first().cloned() else { return };
+            self.delete_worker(&worker, now, batch);
+        }
+    }
+
+    fn delete_worker(&mut self, uid: &Uid, now: Timestamp, batch: &mut Batch) {
+        if let Some(entry) = self.workers.get_mut(uid) {
+            entry.deleting = true;
+            batch.push(Action::DeleteWorker { worker: entry.worker.clone() });
+        }
+        self.refresh_worker(uid, now);
+    }
+
+    pub(super) fn creation_ended(
+        &mut self,
+        key: &Key,
+        result: Result<Worker, ApplyError>,
+        now: Timestamp,
+    ) -> Option<Worker> {
+        let index = self.index(key);
+        index.creating = index.creating.saturating_sub(1);
+        self.dirty_pools.insert(key.clone());
+        match result {
+            Ok(worker) => Some(worker),
+            Err(error) => {
+                let message = format!("A worker of WorkerPool {key} could not be created: {error}");
+                self.index(key).start_failed(reason::PODS_REFUSED, &message, now);
+                None
+            }
+        }
+    }
+
+    /// Records that a worker ended by itself.
+    pub(super) fn worker_crashed(&mut self, worker: &Worker, crash: &Crash, was_ready: bool, now: Timestamp) {
+        let name = &worker.identity.key.name;
+        if !was_ready {
+            let message = format!("Worker {name} ended before it was ready: {}.", crash.message);
+            self.index(&worker.pool).start_failed(reason::PODS_NOT_STARTING, &message, now);
+        }
+        let note = format!("Worker {name}: {}.", crash.message);
+        if let Some(pool) = self.pools.get(&worker.pool) {
+            let notice = Notice::pool(pool, EventType::Warning, "WorkerFailed", note);
+            self.announce(notice);
+        }
+    }
+
+    /// Asks for a status write where one is due, and says when one will be.
+    fn report(&mut self, pool: &Pool, now: Timestamp, batch: &mut Batch) -> Option<Timestamp> {
+        let key = &pool.identity.key;
+        let trouble = self.trouble(key);
+        let index = self.index(key);
+        let facts = PoolFacts {
+            starting: index.starting,
+            idle: index.idle.len(),
+            busy: index.busy,
+            draining: index.draining,
+            queued: index.queue.len(),
+            wanted: index.census().wanted(pool),
+            trouble,
+        };
+        let status = status::pool(pool, &facts, now);
+        let report = &mut index.report;
+        if pool.status() == Some(&status) {
+            report.due = None;
+            return None;
+        }
+        if report.in_flight {
+            return None;
+        }
+        let urgent = pool.status().is_none_or(|old| differs_in_substance(old, &status));
+        let due = if urgent { now } else { *report.due.get_or_insert(after(now, COUNTS_LAG)) };
+        let due = report.not_before.map_or(due, |time| time.max(due));
+        if now < due || batch.is_full() {
+            return Some(due);
+        }
+        *report = Report { in_flight: true, ..Report::default() };
+        batch.push(Action::ReportPool { pool: pool.clone(), status: Box::new(status) });
+        None
+    }
+
+    pub(super) fn report_ended(&mut self, key: &Key, result: Result<Pool, ApplyError>, now: Timestamp) {
+        let not_before = result.is_err().then(|| after(now, COUNTS_LAG));
+        self.index(key).report = Report { not_before, ..Report::default() };
+        self.dirty_pools.insert(key.clone());
+        if let Ok(pool) = result {
+            self.observe_pool(pool, now);
+        }
+    }
+}
+
+/// Whether more than counts and wording changed.
+fn differs_in_substance(old: &WorkerPoolStatus, new: &WorkerPoolStatus) -> bool {
+    let substance = |status: &WorkerPoolStatus| {
+        let condition =
+            |kind| get(&status.conditions, kind).map(|found| (found.status.clone(), found.reason.clone()));
+        let conditions = [READY, RECONCILING, STALLED].map(condition);
+        (status.observed_generation, status.selector.clone(), conditions)
+    };
+    substance(old) != substance(new)
+}

@@ -1,0 +1,167 @@
+//! Watches: single changes, and complete lists after a watch was interrupted.
+
+use std::collections::HashSet;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+
+use super::World;
+use crate::key::Uid;
+use crate::observe::Observed;
+use crate::validate::{Invalid, Job, Pool, Worker};
+
+/// What the lists that are under way have shown so far.
+#[derive(Debug, Default)]
+pub(super) struct Relists {
+    jobs: Relist,
+    pools: Relist,
+    workers: Relist,
+}
+
+#[derive(Debug, Default)]
+struct Relist {
+    seen: HashSet<Uid>,
+    done: bool,
+}
+
+impl Relists {
+    pub(super) fn all_done(&self) -> bool {
+        self.jobs.done && self.pools.done && self.workers.done
+    }
+
+    /// A list that is under way may be older than this write of ours.
+    pub(super) fn keep_job(&mut self, uid: &Uid) {
+        self.jobs.seen.insert(uid.clone());
+    }
+
+    /// See [`Relists::keep_job`].
+    pub(super) fn keep_worker(&mut self, uid: &Uid) {
+        self.workers.seen.insert(uid.clone());
+    }
+}
+
+/// A change of one object, or of the list, reduced to what the caches need.
+enum Step<T> {
+    ListBegins,
+    Listed(Uid, Option<T>),
+    ListEnds,
+    Changed(Uid, Option<T>),
+}
+
+impl World {
+    /// Takes in what a watch showed.
+    pub(crate) fn observe(&mut self, observed: Observed, now: Timestamp) {
+        match observed {
+            Observed::Job(event) => {
+                let step = self.step("GenerationJob", event, Job::new);
+                self.step_jobs(step, now);
+            }
+            Observed::Pool(event) => {
+                let settings = self.settings.clone();
+                let step = self.step("WorkerPool", event, |pool| Pool::new(pool, &settings));
+                self.step_pools(step, now);
+            }
+            Observed::Worker(event) => {
+                let step = self.step("Pod", event, |pod| Worker::new(&pod));
+                self.step_workers(step, now);
+            }
+        }
+    }
+
+    fn step_jobs(&mut self, step: Step<Job>, now: Timestamp) {
+        match step {
+            Step::ListBegins => self.relists.jobs.seen.clear(),
+            Step::ListEnds => {
+                let seen = self.relists.jobs.end();
+                let gone: Vec<Uid> = self.jobs.keys().filter(|uid| !seen.contains(*uid)).cloned().collect();
+                gone.iter().for_each(|uid| self.remove_job(uid, now));
+            }
+            Step::Listed(uid, job) => {
+                self.relists.jobs.seen.insert(uid);
+                job.into_iter().for_each(|job| self.observe_job(job, now));
+            }
+            Step::Changed(_, Some(job)) => self.observe_job(job, now),
+            Step::Changed(uid, None) => self.remove_job(&uid, now),
+        }
+    }
+
+    fn step_workers(&mut self, step: Step<Worker>, now: Timestamp) {
+        match step {
+            Step::ListBegins => self.relists.workers.seen.clear(),
+            Step::ListEnds => {
+                let seen = self.relists.workers.end();
+                let gone: Vec<Uid> =
+                    self.workers.keys().filter(|uid| !seen.contains(*uid)).cloned().collect();
+                gone.iter().for_each(|uid| self.remove_worker(uid));
+            }
+            Step::Listed(uid, worker) => {
+                self.relists.workers.seen.insert(uid);
+                worker.into_iter().for_each(|worker| self.observe_worker(worker, now));
+            }
+            Step::Changed(_, Some(worker)) => self.observe_worker(worker, now),
+            Step::Changed(uid, None) => self.remove_worker(&uid),
+        }
+    }
+
+    fn step_pools(&mut self, step: Step<Pool>, now: Timestamp) {
+        match step {
+            Step::ListBegins => self.relists.pools.seen.clear(),
+            Step::ListEnds => {
+                let seen = self.relists.pools.end();
+                let pools = self.pools.values().map(|pool| &pool.identity.uid);
+                let gone: Vec<Uid> = pools.filter(|uid| !seen.contains(*uid)).cloned().collect();
+                gone.iter().for_each(|uid| self.remove_pool(uid, now));
+            }
+            Step::Listed(uid, pool) => {
+                self.relists.pools.seen.insert(uid);
+                pool.into_iter().for_each(|pool| self.observe_pool(pool, now));
+            }
+            Step::Changed(_, Some(pool)) => self.observe_pool(pool, now),
+            Step::Changed(uid, None) => self.remove_pool(&uid, now),
+        }
+    }
+
+    /// An object that cannot be used is as good as none: it is logged, counted and left alone.
+    fn step<K: Resource<DynamicType = ()>, T>(
+        &self,
+        kind: &'static str,
+        event: Event<DeserializeGuard<K>>,
+        validate: impl FnOnce(K) -> Result<T, Invalid>,
+    ) -> Step<T> {
+        let read = |guard: DeserializeGuard<K>| {
+            let meta = guard.meta();
+            let name =
+                format!("{}/{}", meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""));
+            let uid: Uid = meta.uid.as_deref().unwrap_or("").into();
+            let valid = guard.0.map_err(|error| error.to_string());
+            let valid = valid.and_then(|object| validate(object).map_err(|error| error.to_string()));
+            let valid = valid.inspect_err(|error| {
+                tracing::warn!(kind, object = name, error, "ignoring an object that cannot be used");
+                self.metrics.invalid_objects.with_label_values(&[kind]).inc();
+            });
+            (uid, valid.ok())
+        };
+        match event {
+            Event::Init => Step::ListBegins,
+            Event::InitDone => Step::ListEnds,
+            Event::InitApply(object) => {
+                let (uid, object) = read(object);
+                Step::Listed(uid, object)
+            }
+            Event::Apply(object) => {
+                let (uid, object) = read(object);
+                Step::Changed(uid, object)
+            }
+            Event::Delete(object) => Step::Changed(object.meta().uid.as_deref().unwrap_or("").into(), None),
+        }
+    }
+}
+
+impl Relist {
+    fn end(&mut self) -> HashSet<Uid> {
+        self.done = true;
+        std::mem::take(&mut self.seen)
+    }
+}

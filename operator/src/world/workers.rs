@@ -1,0 +1,191 @@
+//! Workers: which are there, in which state, with which jobs.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::World;
+use crate::apply::ApplyError;
+use crate::key::{Key, Uid};
+use crate::plan::Seat;
+use crate::validate::{Life, Pool, Worker};
+
+/// A worker and where it stands.
+#[derive(Debug)]
+pub(super) struct WorkerEntry {
+    pub(super) worker: Worker,
+    standing: Standing,
+    /// It was ready at some time, so its end is no failure to start.
+    pub(super) was_ready: bool,
+    /// It showed no sign of life and is to be replaced.
+    condemned: bool,
+    /// Its deletion is under way or done.
+    pub(super) deleting: bool,
+}
+
+/// What a worker has had to do.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    /// Jobs that it has now. More than one only where two leaders overlapped; it runs them one after the other.
+    pub(super) jobs: BTreeSet<Uid>,
+    /// How many attempts it was ever assigned, as far as the jobs that still exist tell.
+    pub(super) taken: u32,
+}
+
+/// Where a worker stands in its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its end was seen, or nothing yet: it counts for nothing.
+    Absent,
+    Starting,
+    Idle {
+        since: Timestamp,
+    },
+    Busy,
+    /// It ends, and gets no job any more.
+    Draining,
+}
+
+impl World {
+    /// Takes in a worker's state, unless a newer one is known.
+    pub(super) fn observe_worker(&mut self, worker: Worker, now: Timestamp) {
+        let uid = worker.identity.uid.clone();
+        let known = self.workers.get(&uid);
+        if known.is_some_and(|known| known.worker.identity.version >= worker.identity.version) {
+            return;
+        }
+        let ended_before = known.is_some_and(|known| matches!(known.worker.life, Life::Ended(_)));
+        let ready = worker.life == Life::Ready;
+        let was_ready = ready || known.is_some_and(|known| known.was_ready);
+        let entry = self.workers.entry(uid.clone()).or_insert_with(|| WorkerEntry {
+            worker: worker.clone(),
+            standing: Standing::Absent,
+            was_ready,
+            condemned: false,
+            deleting: false,
+        });
+        entry.worker = worker.clone();
+        entry.was_ready = was_ready;
+        if ready {
+            self.index(&worker.pool).started();
+        }
+        if let Life::Ended(crash) = &worker.life
+            && !ended_before
+        {
+            self.worker_crashed(&worker, crash, was_ready, now);
+        }
+        self.refresh_worker(&uid, now);
+        self.wake_jobs_of(&uid);
+    }
+
+    pub(super) fn remove_worker(&mut self, uid: &Uid) {
+        self.stand(uid, Standing::Absent, false);
+        let Some(entry) = self.workers.remove(uid) else { return };
+        self.index(&entry.worker.pool).troubles.remove(uid);
+        self.dirty_pools.insert(entry.worker.pool);
+        self.wake_jobs_of(uid);
+        if self.loads.get(uid).is_some_and(|load| load.jobs.is_empty()) {
+            self.loads.remove(uid);
+        }
+    }
+
+    fn wake_jobs_of(&mut self, uid: &Uid) {
+        if let Some(load) = self.loads.get(uid) {
+            self.dirty_jobs.extend(load.jobs.iter().cloned());
+        }
+    }
+
+    /// Computes anew where the worker stands.
+    pub(super) fn refresh_worker(&mut self, uid: &Uid, now: Timestamp) {
+        let Some(entry) = self.workers.get(uid) else { return };
+        let pool = self.pools.get(&entry.worker.pool);
+        let (standing, removable) = entry.assess(self.loads.get(uid), pool, now);
+        self.stand(uid, standing, removable);
+    }
+
+    fn stand(&mut self, uid: &Uid, standing: Standing, removable: bool) {
+        let Some(entry) = self.workers.get_mut(uid) else { return };
+        let old = std::mem::replace(&mut entry.standing, standing);
+        let trouble = match &entry.worker.life {
+            Life::Starting(trouble) if standing == Standing::Starting => trouble.clone(),
+            _ => None,
+        };
+        let pool = entry.worker.pool.clone();
+        let index = self.index(&pool);
+        index.restand(uid, old, standing);
+        let mut changed = old != standing;
+        changed |= if removable { index.removable.insert(uid.clone()) } else { index.removable.remove(uid) };
+        changed |= index.set_trouble(uid, trouble);
+        if changed {
+            self.dirty_pools.insert(pool);
+        }
+    }
+
+    /// The worker that the job is on gets no job any more.
+    pub(super) fn condemn_worker_of(&mut self, job: &Uid, now: Timestamp) {
+        let Some(worker) = self.jobs.get(job).and_then(|entry| entry.holds.clone()) else { return };
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.condemned = true;
+        }
+        self.refresh_worker(&worker, now);
+    }
+
+    pub(super) fn deletion_ended(&mut self, uid: &Uid, result: Result<(), ApplyError>, now: Timestamp) {
+        match result {
+            // The watch will show the rest.
+            Ok(()) => {}
+            Err(ApplyError::Gone) => self.remove_worker(uid),
+            Err(_) => {
+                self.forget_deletion(uid);
+                self.refresh_worker(uid, now);
+            }
+        }
+    }
+
+    pub(super) fn forget_deletion(&mut self, uid: &Uid) {
+        if let Some(entry) = self.workers.get_mut(uid) {
+            entry.deleting = false;
+        }
+    }
+
+    /// The worker as a seat for a job.
+    pub(super) fn seat(&self, uid: &Uid, pool: &Key) -> Option<Seat> {
+        let worker = &self.workers.get(uid)?.worker;
+        Some(Seat { pool: pool.clone(), worker: worker.identity.key.name.clone(), uid: uid.clone() })
+    }
+}
+
+impl WorkerEntry {
+    /// Where the worker stands, and whether its pod is to be deleted.
+    fn assess(&self, load: Option<&Load>, pool: Option<&Pool>, now: Timestamp) -> (Standing, bool) {
+        let held = load.is_some_and(|load| !load.jobs.is_empty());
+        match &self.worker.life {
+            Life::Terminating => return (Standing::Draining, false),
+            Life::Disrupted { over: true, .. } | Life::Ended(_) => {
+                return (Standing::Absent, !held && !self.deleting);
+            }
+            Life::Disrupted { over: false, .. } => return (Standing::Draining, false),
+            Life::Starting(_) | Life::Ready => {}
+        }
+        if self.deleting {
+            (Standing::Draining, false)
+        } else if held {
+            (Standing::Busy, false)
+        } else if self.is_to_be_replaced(load, pool) {
+            (Standing::Draining, true)
+        } else if self.worker.life == Life::Ready {
+            let since = if let Standing::Idle { since } = self.standing { since } else { now };
+            (Standing::Idle { since }, false)
+        } else {
+            (Standing::Starting, false)
+        }
+    }
+
+    fn is_to_be_replaced(&self, load: Option<&Load>, pool: Option<&Pool>) -> bool {
+        let Some(pool) = pool else { return self.condemned };
+        let taken = load.map_or(0, |load| load.taken);
+        let exhausted = pool.jobs_per_worker().is_some_and(|limit| taken >= limit);
+        let outdated = pool.pod.is_ok() && self.worker.hash.as_ref() != Some(&pool.hash);
+        self.condemned || exhausted || outdated
+    }
+}
