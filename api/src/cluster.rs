@@ -66,8 +66,7 @@ impl From<kube::Error> for ClusterError {
 
 impl From<Status> for ClusterError {
     fn from(status: Status) -> Self {
-        let is_about_job = |details: &kube::core::response::StatusDetails| details.kind != "namespaces";
-        if status.is_not_found() && status.details.as_ref().is_none_or(is_about_job) {
+        if status.is_not_found() {
             Self::NotFound
         } else if status.is_already_exists() {
             Self::AlreadyExists
@@ -173,20 +172,6 @@ mod tests {
         for code in [429, 500, 503, 504] {
             assert!(matches!(named(status(code, "", "")), ClusterError::Unavailable(_)), "{code}");
         }
-    }
-
-    #[test]
-    fn a_missing_namespace_is_not_a_missing_job() {
-        let details = StatusDetails {
-            name: "team".into(),
-            kind: "namespaces".into(),
-            group: String::new(),
-            uid: String::new(),
-            causes: Vec::new(),
-            retry_after_seconds: 0,
-        };
-        let answer = status(404, reason::NOT_FOUND, "namespaces \"team\" not found").with_details(details);
-        assert!(matches!(ClusterError::from(answer), ClusterError::Refused { code: 404, .. }));
     }
 
     #[test]

@@ -109,6 +109,9 @@ impl From<CreateError> for Problem {
         match error {
             CreateError::Pool(error) => error.into(),
             CreateError::Input(error) => error.into(),
+            CreateError::Cluster(ClusterError::NotFound) => {
+                internal("the namespace of the API key, or the definition of GenerationJob, is missing")
+            }
             CreateError::Cluster(error) => error.into(),
             CreateError::KeyReused => Self::new(Code::IdempotencyKeyReused, error.to_string()),
         }

@@ -1,0 +1,8 @@
+//! The REST API in front of a real API server, with files in a temporary folder as its storage.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect is to end there")]
+
+mod generate;
+mod jobs;
+mod operation;
+mod service;

@@ -1,0 +1,77 @@
+//! The service itself: keys, description, an API server that is away.
+
+use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
+use serde_json::{Value, json};
+use trellis_crds::InputKind;
+use trellis_e2e::ApiServer;
+
+use crate::service::{Service, body, photo, problem, write_keys};
+
+#[tokio::test]
+async fn a_withdrawn_key_ends_without_a_restart() {
+    let service = Service::start("keys", &[]).await;
+    let [alice, _] = write_keys(&service.folder.path().join("keys.yaml"), service.namespace.name());
+    service.wait_for("/api/v1/jobs", async |response| response.status() == StatusCode::UNAUTHORIZED).await;
+    let new = reqwest::Client::new().get(format!("{}/api/v1/jobs", service.url)).bearer_auth(alice);
+    assert_eq!(new.send().await.unwrap().status(), StatusCode::OK);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn the_service_describes_itself() {
+    let service = Service::start("openapi", &[InputKind::Image]).await;
+    let document = body(service.get("/openapi.json").send().await.unwrap(), StatusCode::OK).await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(
+        paths,
+        [
+            "/api/v1/generate/image-to-3d",
+            "/api/v1/generate/text-to-3d",
+            "/api/v1/health",
+            "/api/v1/jobs",
+            "/api/v1/jobs/{id}",
+            "/api/v1/jobs/{id}/result",
+            "/api/v1/jobs/{id}/status",
+        ]
+    );
+    let health = body(service.get("/api/v1/health").send().await.unwrap(), StatusCode::OK).await;
+    assert_eq!(
+        (&health["status"], &health["image_to_3d"], &health["text_to_3d"]),
+        (&json!("ok"), &json!(true), &json!(false))
+    );
+    let id = service.submit().await;
+    service.get(&format!("/api/v1/jobs/{id}")).send().await.unwrap();
+    let metrics = service.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(
+        metrics.contains(
+            r#"trellis_api_request_seconds_count{method="GET",route="/api/v1/jobs/{id}",status="200"}"#
+        ),
+        "{metrics}"
+    );
+    assert!(!metrics.contains(&id), "metrics name a job");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_api_server_is_away_jobs_are_read_and_not_made() {
+    let server = ApiServer::start().await.unwrap();
+    let service = Service::start_on(&server, "away", &[InputKind::Image]).await;
+    let path = format!("/api/v1/jobs/{}", service.submit().await);
+    service
+        .wait_for("/api/v1/jobs", async |response| {
+            response.json::<Value>().await.unwrap()["jobs"] != json!([])
+        })
+        .await;
+    tokio::task::spawn_blocking(|| drop(server)).await.unwrap();
+
+    let request = || service.post("/api/v1/generate/image-to-3d").json(&photo());
+    problem(request(), 503, "kubernetes_unavailable").await;
+    assert!(request().send().await.unwrap().headers().contains_key(RETRY_AFTER));
+    problem(service.delete(&path), 503, "kubernetes_unavailable").await;
+    assert_eq!(service.get(&path).send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(service.get("/livez").send().await.unwrap().status(), StatusCode::OK);
+    service.shutdown.send(()).unwrap();
+    service.task.await.unwrap().unwrap();
+}

@@ -1,0 +1,193 @@
+//! A running service for one test, and what tests say to it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use trellis_api::{Key, Keys, Settings};
+use trellis_crds::{GenerationJob, InputKind, WorkerPool};
+use trellis_e2e::{ApiServer, Namespace, install_crds};
+
+pub(crate) const PHOTO: &[u8] = include_bytes!("../../../worker/pipeline/tests/golden/15_end2end/input.png");
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A running service with two users in one namespace.
+pub(crate) struct Service {
+    pub(crate) url: String,
+    pub(crate) alice: String,
+    pub(crate) bob: String,
+    pub(crate) namespace: Namespace,
+    pub(crate) folder: TempDir,
+    pub(crate) shutdown: oneshot::Sender<()>,
+    pub(crate) task: JoinHandle<Result<(), trellis_api::ServeError>>,
+}
+
+impl Service {
+    /// Starts one whose pools take `inputs`.
+    pub(crate) async fn start(prefix: &str, inputs: &[InputKind]) -> Self {
+        Self::start_on(ApiServer::shared().await.unwrap(), prefix, inputs).await
+    }
+
+    pub(crate) async fn start_on(server: &ApiServer, prefix: &str, inputs: &[InputKind]) -> Self {
+        let client = server.client().await.unwrap();
+        install_crds(&client).await.unwrap();
+        let namespace = Namespace::create(&client, prefix).await.unwrap();
+        if !inputs.is_empty() {
+            create_pool(&namespace, inputs).await;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let [alice, bob] = write_keys(&folder.path().join("keys.yaml"), namespace.name());
+        let settings = Settings {
+            api_keys_file: folder.path().join("keys.yaml"),
+            input_uri: format!("file://{}", folder.path().join("inputs").display()),
+            storage_emulator_host: None,
+            pool_namespace: namespace.name().to_owned(),
+            file_roots: vec![folder.path().join("outputs")],
+            max_image_bytes: 1 << 20,
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (shutdown, stopped) = oneshot::channel();
+        let task = tokio::spawn(trellis_api::serve(listener, settings, client, async {
+            let _ = stopped.await;
+        }));
+        let service = Self { url, alice, bob, namespace, folder, shutdown, task };
+        service.wait_for("/readyz", async |response| response.status() == StatusCode::OK).await;
+        service
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        reqwest::Client::new().get(format!("{}{path}", self.url)).bearer_auth(&self.alice)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        reqwest::Client::new().post(format!("{}{path}", self.url)).bearer_auth(&self.alice)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> RequestBuilder {
+        reqwest::Client::new().delete(format!("{}{path}", self.url)).bearer_auth(&self.alice)
+    }
+
+    /// Submits the photo in base64 and returns the job's id.
+    pub(crate) async fn submit(&self) -> String {
+        let response = self.post("/api/v1/generate/image-to-3d").json(&photo()).send().await.unwrap();
+        id(&body(response, StatusCode::ACCEPTED).await)
+    }
+
+    /// Asks for `path` until the answer satisfies `condition`.
+    pub(crate) async fn wait_for(&self, path: &str, condition: impl AsyncFn(Response) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !condition(self.get(path).send().await.unwrap()).await {
+            assert!(Instant::now() < deadline, "{path} does not become what it should be");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn jobs(&self) -> Api<GenerationJob> {
+        self.namespace.api()
+    }
+
+    /// Writes a job's status, as operator and worker do, and waits until the service has seen it.
+    pub(crate) async fn set_status(&self, id: &str, status: Value) {
+        let phase = status["phase"].as_str().unwrap().to_lowercase();
+        let patch = Patch::Merge(json!({ "status": status }));
+        self.jobs().patch_status(id, &PatchParams::default(), &patch).await.unwrap();
+        let path = format!("/api/v1/jobs/{id}/status");
+        self.wait_for(&path, async |response| {
+            response.json::<Value>().await.unwrap()["status"] == phase.as_str()
+        })
+        .await;
+    }
+
+    /// Stops the service and deletes its namespace. Ends only when the service has.
+    pub(crate) async fn stop(self) {
+        self.shutdown.send(()).unwrap();
+        tokio::time::timeout(DEADLINE, self.task).await.expect("the service does not stop").unwrap().unwrap();
+        self.namespace.delete().await.unwrap();
+    }
+}
+
+pub(crate) async fn create_pool(namespace: &Namespace, inputs: &[InputKind]) {
+    let pool = json!({
+        "apiVersion": "trellis3d.dev/v1alpha1",
+        "kind": "WorkerPool",
+        "metadata": {"name": "default"},
+        "spec": {
+            "model": "tiny",
+            "modelUri": "file:///models/tiny",
+            "inputs": inputs,
+            "template": {"spec": {"containers": [{"name": "worker", "image": "worker"}]}},
+        },
+    });
+    let pool: WorkerPool = serde_json::from_value(pool).unwrap();
+    namespace.api().create(&PostParams::default(), &pool).await.unwrap();
+}
+
+/// Writes a keys file and returns the keys of alice and bob.
+pub(crate) fn write_keys(path: &Path, namespace: &str) -> [String; 2] {
+    let [(alice, a), (bob, b)] =
+        ["alice", "bob"].map(|user| Key::generate(user.into(), user.into(), namespace.into()).unwrap());
+    std::fs::write(path, serde_yaml::to_string(&Keys { keys: vec![a, b] }).unwrap()).unwrap();
+    [alice, bob]
+}
+
+pub(crate) fn photo() -> Value {
+    json!({"image_base64": base64(PHOTO), "output_formats": ["glb"], "quality": "fast", "seed": 42})
+}
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+pub(crate) fn id(job: &Value) -> String {
+    job["id"].as_str().unwrap().to_owned()
+}
+
+/// The JSON body of `response`, whose status must be `expected`.
+pub(crate) async fn body(response: Response, expected: StatusCode) -> Value {
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    assert_eq!(status, expected, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The problem in `response`, which must have this status and code.
+pub(crate) async fn problem(request: RequestBuilder, status: u16, code: &str) -> Value {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json", "{response:?}");
+    let problem = body(response, StatusCode::from_u16(status).unwrap()).await;
+    assert_eq!(problem["code"], code, "{problem}");
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], format!("urn:trellis3d:problem:{code}"));
+    problem
+}
+
+/// The status that a worker reports for a model that it has written to `folder`.
+pub(crate) fn completed(folder: &Path, model: &[u8]) -> Value {
+    let path = folder.join("outputs/model.glb");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, model).unwrap();
+    json!({
+        "phase": "Completed",
+        "seed": 42,
+        "startTime": "2026-11-24T07:00:00.000000Z",
+        "completionTime": "2026-11-24T07:00:05.000000Z",
+        "outputs": [{
+            "format": "glb",
+            "uri": format!("file://{}", path.display()),
+            "bytes": model.len(),
+            "sha256": hex::encode(Sha256::digest(model)),
+        }],
+        "timings": [{"stage": "sparse_structure", "milliseconds": 1200}],
+    })
+}
