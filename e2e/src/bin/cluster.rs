@@ -1,14 +1,14 @@
 //! Starts and stops the local Kubernetes cluster and builds what it is made of.
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use trellis_e2e::cluster::Cluster;
-use trellis_e2e::images::{IMAGES, Image};
-use trellis_e2e::{paths, tools};
+use trellis_e2e::images::{IMAGES, Image, build_binaries};
+use trellis_e2e::tools;
 
 /// A real Kubernetes on this machine, without Docker. Needs root; all it writes lies in $TRELLIS_CACHE (~/.cache/trellis3d).
 #[derive(Debug, Parser)]
@@ -117,7 +117,7 @@ fn images(cluster: &Cluster, names: &[String], load: bool) -> Result<()> {
         let known: Vec<_> = IMAGES.iter().map(|image| image.name.trim_start_matches("localhost/")).collect();
         bail!("there is no image of that name; known are {}", known.join(", "));
     }
-    let binaries = release_binaries(&chosen)?;
+    let binaries = build_binaries(&chosen)?;
     for image in chosen {
         let archive = image.build(&binaries)?;
         let size = std::fs::metadata(&archive)?.len() as f64 / 1e6;
@@ -127,20 +127,6 @@ fn images(cluster: &Cluster, names: &[String], load: bool) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Builds the binaries that go into the images and returns their folder.
-fn release_binaries(images: &[Image]) -> Result<PathBuf> {
-    let names: Vec<_> = images.iter().flat_map(Image::binaries).collect();
-    if !names.is_empty() {
-        let binaries = names.iter().flat_map(|name| ["--bin", name]);
-        let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--release", "--workspace"]).args(binaries).current_dir(paths::source());
-        if !cargo.status().context("cannot run cargo")?.success() {
-            bail!("the binaries of the images cannot be built; see cargo's words above");
-        }
-    }
-    Ok(paths::target().join("release"))
 }
 
 /// The result of a command, on standard output.

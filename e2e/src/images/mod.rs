@@ -1,6 +1,7 @@
 //! The container images, built from the Dockerfiles in `images/` by buildah and kept as OCI archives.
 
 mod base;
+mod binaries;
 mod context;
 
 use std::fs;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result};
 use crate::command::run;
 use crate::paths;
 use crate::steps::say;
+pub use binaries::build_binaries;
 use context::Context;
 
 /// An image and what its Dockerfile finds in the build context.

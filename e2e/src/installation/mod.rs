@@ -2,7 +2,6 @@
 
 mod keys;
 mod port_forward;
-mod programs;
 mod storage;
 
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ pub use port_forward::PortForward;
 
 use crate::cluster::{self, Cluster};
 use crate::command::{output, run};
-use crate::images::{API, FAKE_GCS_SERVER, OPERATOR, WORKER};
+use crate::images::{API, FAKE_GCS_SERVER, IMAGES, OPERATOR, WORKER, build_binaries};
 use crate::steps::{say, step};
 use crate::{paths, tools};
 
@@ -49,7 +48,7 @@ impl Installation {
     /// # Errors
     /// Fails at the first step that does, with its cause and the remedy.
     pub async fn install() -> Result<Self> {
-        let binaries = step("Building the programs", async { blocking(programs::build) }).await?;
+        let binaries = step("Building the programs", async { blocking(|| build_binaries(&IMAGES)) }).await?;
         let local = !cluster::is_foreign();
         let mut changed = false;
         if local {
