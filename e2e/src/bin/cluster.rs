@@ -61,9 +61,16 @@ enum Action {
     },
 }
 
-fn main() -> Result<ExitCode> {
+fn main() -> ExitCode {
+    run(Arguments::parse().action).unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(action: Action) -> Result<ExitCode> {
     let cluster = Cluster::new();
-    match Arguments::parse().action {
+    match action {
         Action::Up { gpus } => up(&cluster, gpus)?,
         Action::Down => cluster.down()?,
         Action::Status { quiet } => return status(&cluster, quiet),

@@ -63,6 +63,11 @@ impl Cluster {
     /// Fails when a program cannot be built, or does not get ready; the message ends with what it logged last. What had been started stays, to be looked at,
     /// until [`Cluster::down`].
     pub fn up(&self, gpus: u32) -> Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            bail!(
+                "the local cluster needs root: run this with sudo, or use a cluster of yours with CLUSTER=current"
+            );
+        }
         let images = [PAUSE.build(Path::new(""))?, COREDNS.build(Path::new(""))?];
         let components = components::components(&self.plane)?;
         let _lock = self.lock()?;
