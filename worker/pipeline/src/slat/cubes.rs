@@ -1,0 +1,93 @@
+//! From the mesh decoder's channels to the field that FlexiCubes reads (SPEC section 6).
+
+use tch::{Kind, Tensor};
+
+use crate::Result;
+use crate::flexicubes::{CubeWeights, Field, VertexValues};
+use crate::sparse::{Groups, coords_of_keys, keys};
+
+const CORNERS: i64 = 8;
+const WEIGHTS: i64 = 21;
+const DEFORM: i64 = 3;
+/// Colour and normal.
+const ATTRIBUTES: i64 = 6;
+
+/// Which channels of a cube mean what: distances of its corners, their deformations, the cube's weights and, where the
+/// model was so trained, colours and normals of its corners.
+#[derive(Debug, Clone, Copy)]
+pub struct CubeLayout {
+    /// Cubes on a side of the grid.
+    resolution: u16,
+    attributes: i64,
+}
+
+/// What the cubes that meet at each grid vertex say on average.
+#[derive(Debug)]
+pub struct Corners {
+    /// The vertices, lexicographic.
+    pub values: VertexValues,
+    /// The vertex at each corner of each cube, `[N, 8]`.
+    pub of_cubes: Tensor,
+}
+
+impl CubeLayout {
+    /// The layout on a grid of `resolution`³ cubes, with or without colours.
+    pub fn new(resolution: u16, use_color: bool) -> Self {
+        Self { resolution, attributes: if use_color { ATTRIBUTES } else { 0 } }
+    }
+
+    /// Channels of a cube.
+    pub fn channels(self) -> i64 {
+        CORNERS * (1 + DEFORM + self.attributes) + WEIGHTS
+    }
+
+    /// The field of one sample: cubes at `coords` `[N, 3]` with `feats` `[N, channels]`.
+    ///
+    /// # Errors
+    /// When a cube lies outside the grid, there is none, or libtorch fails.
+    pub fn field(self, coords: &Tensor, feats: &Tensor) -> Result<Field> {
+        let corners = self.corners(coords, feats)?;
+        // Most cubes do not meet the surface: leave their weights where they are.
+        let inside = corners.values.sdf.f_lt(0.0)?;
+        let inside = inside.f_index_select(0, &corners.of_cubes.f_flatten(0, 1)?)?.f_view([-1, CORNERS])?;
+        let crossed = inside.f_any_dim(1, false)?.f_logical_xor(&inside.f_all_dim(1, false)?)?;
+        let crossed = crossed.f_nonzero()?.f_squeeze_dim(1)?;
+        let weights = feats.f_narrow(1, CORNERS * (1 + DEFORM), WEIGHTS)?;
+        let pick = |values: &Tensor| values.f_index_select(0, &crossed);
+        Field::new(
+            self.resolution,
+            &corners.values,
+            &CubeWeights { coords: pick(coords)?, raw: pick(&weights)? },
+        )
+    }
+
+    /// Values of the grid vertices: the mean over the cubes that touch each.
+    ///
+    /// # Errors
+    /// When there is no cube or libtorch fails.
+    pub fn corners(self, coords: &Tensor, feats: &Tensor) -> Result<Corners> {
+        let steps: Vec<i32> = (0..8).flat_map(|corner| [corner & 1, corner >> 1 & 1, corner >> 2]).collect();
+        let steps = Tensor::f_from_slice(&steps)?.f_view([CORNERS, 3])?.f_to_device(coords.device())?;
+        let places = coords.f_unsqueeze(1)?.f_add(&steps)?.f_flatten(0, 1)?;
+        let vertices = Groups::by_key(&keys(&places)?, CORNERS)?;
+
+        let counts = vertices.counts().f_to_kind(Kind::Float)?.f_unsqueeze(1)?;
+        let mean = vertices.sum(&self.corner_values(feats)?.f_flatten(0, 1)?)?.f_div(&counts)?;
+        let values = VertexValues {
+            coords: coords_of_keys(vertices.keys(), 3)?,
+            sdf: mean.f_select(1, 0)?,
+            deform: mean.f_narrow(1, 1, DEFORM)?,
+            attributes: mean.f_narrow(1, 1 + DEFORM, self.attributes)?,
+        };
+        Ok(Corners { values, of_cubes: vertices.group_of_row().f_view([-1, CORNERS])? })
+    }
+
+    /// `[N, 8, 4 or 10]`: distance, with the bias that makes an untrained model's space empty, deformation, attributes.
+    fn corner_values(self, feats: &Tensor) -> Result<Tensor> {
+        let part =
+            |start, width: i64| feats.f_narrow(1, start, CORNERS * width)?.f_unflatten(1, [CORNERS, width]);
+        let sdf = part(0, 1)?.f_sub_scalar(1.0 / f64::from(self.resolution))?;
+        let attributes = part(CORNERS * (1 + DEFORM) + WEIGHTS, self.attributes)?;
+        Ok(Tensor::f_cat(&[sdf, part(CORNERS, DEFORM)?, attributes], 2)?)
+    }
+}

@@ -1,0 +1,240 @@
+//! The flow transformer on sparse latents.
+
+use std::rc::Rc;
+
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+use super::{Resampling, ResidualBlock};
+use crate::nn::{
+    BlockConfig, FlowBlock, LayerNorm, Linear, Modulation, TimestepEmbedder, position_embedding,
+};
+use crate::sampler::Velocity;
+use crate::sparse::{Grid, SparseTensor};
+use crate::weights::{Checkpoint, Placement, Weights};
+use crate::{Error, Result};
+
+/// Of the norm before the output layer.
+const OUTPUT_EPS: f64 = 1e-5;
+const DEFAULT_HEAD_CHANNELS: i64 = 64;
+
+/// Constructor arguments of the reference's `SLatFlowModel`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SlatFlowConfig {
+    /// Voxels along a side of the grid.
+    pub resolution: i64,
+    /// Channels of a latent.
+    pub in_channels: i64,
+    /// Width of a token.
+    pub model_channels: i64,
+    /// Width of a condition token.
+    pub cond_channels: i64,
+    /// Channels of a velocity.
+    pub out_channels: i64,
+    /// Transformer blocks.
+    pub num_blocks: i64,
+    /// Attention heads; `None`: as many as heads of `num_head_channels` fit.
+    #[serde(default)]
+    pub num_heads: Option<i64>,
+    /// Width of a head, where `num_heads` is not given.
+    #[serde(default)]
+    pub num_head_channels: Option<i64>,
+    /// Hidden over outer width of the perceptron.
+    pub mlp_ratio: f64,
+    /// Voxels along a side of the patch that becomes a token; only 2, the released one, is known.
+    pub patch_size: i64,
+    /// Residual blocks before, and after, the transformer.
+    pub num_io_res_blocks: i64,
+    /// Width of the residual blocks.
+    pub io_block_channels: Vec<i64>,
+    /// Position encoding; only `ape`, the released one, is known.
+    pub pe_mode: String,
+    /// Whether residual blocks after the transformer see the output of those before it.
+    #[serde(default = "yes")]
+    pub use_skip_connection: bool,
+    /// One modulation for all blocks.
+    #[serde(default)]
+    pub share_mod: bool,
+    /// Normalise queries and keys of the self-attention.
+    #[serde(default)]
+    pub qk_rms_norm: bool,
+    /// Normalise queries and keys of the cross-attention.
+    #[serde(default)]
+    pub qk_rms_norm_cross: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl SlatFlowConfig {
+    fn heads(&self) -> i64 {
+        let width = self.num_head_channels.unwrap_or(DEFAULT_HEAD_CHANNELS).max(1);
+        self.num_heads.unwrap_or(self.model_channels / width)
+    }
+
+    fn block(&self) -> BlockConfig {
+        BlockConfig {
+            channels: self.model_channels,
+            condition: self.cond_channels,
+            heads: self.heads(),
+            hidden: (self.model_channels as f64 * self.mlp_ratio) as i64,
+            qk_norm: self.qk_rms_norm,
+            qk_norm_cross: self.qk_rms_norm_cross,
+            shared_modulation: self.share_mod,
+        }
+    }
+
+    /// Width of the residual blocks, if this program can run such a model; otherwise what keeps it from that.
+    fn io_channels(&self) -> std::result::Result<i64, String> {
+        if self.pe_mode != "ape" {
+            return Err(format!("pe_mode {:?} is not supported, only \"ape\"", self.pe_mode));
+        }
+        if !self.use_skip_connection || self.num_io_res_blocks < 1 {
+            return Err("only models with residual blocks and skip connections are supported".to_owned());
+        }
+        let heads = self.heads();
+        if heads < 1 || self.model_channels % heads != 0 {
+            return Err(format!("{heads} heads do not divide model_channels {}", self.model_channels));
+        }
+        match (self.patch_size, &self.io_block_channels[..]) {
+            (2, &[channels]) => Ok(channels),
+            (patch, channels) => Err(format!(
+                "patch_size {patch} with io_block_channels {channels:?} is not supported, only 2 with one width"
+            )),
+        }
+    }
+}
+
+/// The model: residual blocks down to half the resolution, transformer blocks, residual blocks back.
+#[derive(Debug)]
+pub struct SlatFlow {
+    config: SlatFlowConfig,
+    torso: Kind,
+    timestep: TimestepEmbedder,
+    shared_modulation: Option<Modulation>,
+    input: Linear,
+    input_blocks: Vec<ResidualBlock>,
+    blocks: Vec<FlowBlock>,
+    output_blocks: Vec<ResidualBlock>,
+    output_norm: LayerNorm,
+    output: Linear,
+}
+
+impl SlatFlow {
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// When the checkpoint is not an `SLatFlowModel` or its tensors do not fit.
+    pub fn load(checkpoint: &Checkpoint, placement: Placement) -> Result<Self> {
+        let config: SlatFlowConfig = checkpoint.config("SLatFlowModel")?;
+        match config.io_channels() {
+            Err(objection) => Err(checkpoint.refuse(objection)),
+            Ok(io) => checkpoint.build(placement, |weights| Self::new(config, io, weights)),
+        }
+    }
+
+    fn new(config: SlatFlowConfig, io: i64, weights: &Weights) -> Result<Self> {
+        let channels = config.model_channels;
+        let (torso, block, count) = (weights.torso(), config.block(), config.num_io_res_blocks);
+        let residual = |place: &str, index, inputs, outputs| {
+            ResidualBlock::load(&torso.at(place).at(index), inputs, channels, outputs)
+        };
+        Ok(Self {
+            torso: torso.kind(),
+            timestep: TimestepEmbedder::load(&weights.at("t_embedder"), channels)?,
+            shared_modulation: config.share_mod.then(|| Modulation::load(weights, channels)).transpose()?,
+            input: Linear::load(&weights.at("input_layer"), config.in_channels, io)?,
+            input_blocks: (0..count)
+                .map(|index| {
+                    residual("input_blocks", index, io, if index + 1 == count { channels } else { io })
+                })
+                .collect::<Result<_>>()?,
+            blocks: (0..config.num_blocks)
+                .map(|index| FlowBlock::load(&torso.at("blocks").at(index), &block))
+                .collect::<Result<_>>()?,
+            output_blocks: (0..count)
+                .map(|index| {
+                    residual("out_blocks", index, if index == 0 { 2 * channels } else { 2 * io }, io)
+                })
+                .collect::<Result<_>>()?,
+            output_norm: LayerNorm::plain(io, OUTPUT_EPS),
+            output: Linear::load(&weights.at("out_layer"), io, config.out_channels)?,
+            config,
+        })
+    }
+
+    /// Channels of a latent.
+    pub fn channels(&self) -> i64 {
+        self.config.in_channels
+    }
+
+    /// The velocity of `x` `[N, C]` at `t [B]` = 1000 · time, both f32, under `condition [B, tokens, width]`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward(&self, x: &SparseTensor, t: &Tensor, condition: &Tensor) -> Result<SparseTensor> {
+        let time = self.timestep.forward(t)?;
+        let time = match &self.shared_modulation {
+            Some(modulation) => modulation.forward(&time)?,
+            None => time,
+        };
+        let (time, condition) = (time.f_to_kind(self.torso)?, condition.f_to_kind(self.torso)?);
+        let (h, mut skips) = self.encode(x, &time)?;
+        let mut h = self.transform(h, &time, &condition)?;
+        for (index, block) in self.output_blocks.iter().enumerate() {
+            let skip =
+                skips.pop().ok_or_else(|| Error::Torch("no skip is left for a residual block".into()))?;
+            let joined = h.with(Tensor::f_cat(&[h.feats(), skip.feats()], 1)?)?;
+            let resampling = if index == 0 { Resampling::Up(Rc::clone(x.grid())) } else { Resampling::Same };
+            h = block.forward(&joined, &time, &resampling)?;
+        }
+        let kind = x.feats().f_kind()?;
+        x.with(self.output.forward(&self.output_norm.forward(h.feats())?.f_to_kind(kind)?)?)
+    }
+
+    /// The residual blocks before the transformer; the last one halves the resolution. All of their outputs, and the
+    /// last one of them again.
+    fn encode(&self, x: &SparseTensor, time: &Tensor) -> Result<(SparseTensor, Vec<SparseTensor>)> {
+        let mut h = x.with(self.input.forward(x.feats())?.f_to_kind(self.torso)?)?;
+        let mut skips = vec![];
+        for (index, block) in self.input_blocks.iter().enumerate() {
+            let is_last = index + 1 == self.input_blocks.len();
+            h = block.forward(&h, time, &if is_last { Resampling::Down } else { Resampling::Same })?;
+            skips.push(h.with(h.feats().shallow_clone())?);
+        }
+        Ok((h, skips))
+    }
+
+    /// Position and transformer blocks, with full attention within each sample.
+    fn transform(&self, h: SparseTensor, time: &Tensor, condition: &Tensor) -> Result<SparseTensor> {
+        let position = position_embedding(&h.grid().positions()?, self.config.model_channels)?;
+        let h = h.with(h.feats().f_add(&position.f_to_kind(self.torso)?)?)?;
+        h.map_samples(|tokens, sample| {
+            let of_samples = |per_sample: &Tensor| per_sample.f_narrow(0, sample, tokens.size3()?.0);
+            let (time, condition) = (of_samples(time)?, of_samples(condition)?);
+            self.blocks
+                .iter()
+                .try_fold(tokens.shallow_clone(), |tokens, block| block.forward(&tokens, &time, &condition))
+        })
+    }
+}
+
+/// The model on given voxels, as the sampler wants it: with a plain tensor `[N, C]`.
+#[derive(Debug)]
+pub struct FlowOnGrid<'a> {
+    /// The model.
+    pub model: &'a SlatFlow,
+    /// The voxels.
+    pub grid: &'a Rc<Grid>,
+}
+
+impl Velocity for FlowOnGrid<'_> {
+    fn velocity(&self, x: &Tensor, t: f64, condition: &Tensor) -> Result<Tensor> {
+        let samples = self.grid.lengths().len() as i64;
+        let t = Tensor::f_full([samples], t, (Kind::Float, x.device()))?;
+        let condition = condition.f_expand([samples, -1, -1], false)?;
+        let x = SparseTensor::new(Rc::clone(self.grid), x.shallow_clone())?;
+        Ok(self.model.forward(&x, &t, &condition)?.feats().shallow_clone())
+    }
+}
