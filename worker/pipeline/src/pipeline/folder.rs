@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::dinov2::DinoV2;
 use crate::sampler::Sampling;
-use crate::weights::Checkpoint;
+use crate::slat::{MeshDecoder, SlatFlow};
+use crate::sparse_structure::{SparseStructureDecoder, SparseStructureFlow};
+use crate::weights::{Checkpoint, Placement};
 use crate::{Error, Result};
 
 const CLASS: &str = "TrellisImageTo3DPipeline";
@@ -149,6 +152,22 @@ impl ModelFolder {
         Checkpoint::open(&self.root.join(path))
     }
 
+    /// Checks a model's configuration, and names and shapes of its tensors, without reading these.
+    ///
+    /// # Errors
+    /// What loading it would fail with.
+    pub fn check(&self, role: Role) -> Result<()> {
+        let checkpoint = self.checkpoint(role)?;
+        let placement = Placement::unread();
+        match role {
+            Role::ImageEncoder => DinoV2::load(&checkpoint, placement).map(drop),
+            Role::SparseStructureFlow => SparseStructureFlow::load(&checkpoint, placement).map(drop),
+            Role::SparseStructureDecoder => SparseStructureDecoder::load(&checkpoint, placement).map(drop),
+            Role::SlatFlow => SlatFlow::load(&checkpoint, placement).map(drop),
+            Role::MeshDecoder => MeshDecoder::load(&checkpoint, placement).map(drop),
+        }
+    }
+
     /// The sparse structure's sampling, unless a request says otherwise.
     pub fn sparse_structure_sampling(&self) -> Sampling {
         self.arguments.sparse_structure_sampler.sampling()
@@ -157,6 +176,16 @@ impl ModelFolder {
     /// The structured latents' sampling, unless a request says otherwise.
     pub fn slat_sampling(&self) -> Sampling {
         self.arguments.slat_sampler.sampling()
+    }
+
+    /// Whether the normalisation is one of latents with `channels` channels.
+    pub(super) fn check_normalization(&self, channels: i64) -> Result<()> {
+        let Normalization { mean, std } = self.slat_normalization();
+        if [mean, std].iter().all(|values| values.len() as i64 == channels) {
+            return Ok(());
+        }
+        let message = format!("slat_normalization must hold {channels} numbers each for mean and std");
+        Err(Error::model(self.root.join("pipeline.json"), message))
     }
 
     /// How structured latents are normalised.

@@ -1,11 +1,16 @@
 //! The stages of a request, one by one: what [`Pipeline::generate`](super::Pipeline::generate) runs in a row.
 
+use std::rc::Rc;
+
 use image::RgbaImage;
 use tch::Tensor;
 
-use super::{Options, Pipeline};
+use super::{Normalization, Options, Pipeline};
+use crate::flexicubes::Surface;
 use crate::noise::Noise;
 use crate::sampler::{Condition, Sampling, sample};
+use crate::slat::FlowOnGrid;
+use crate::sparse::{Grid, SparseTensor};
 use crate::sparse_structure::active_voxels;
 use crate::{Error, Result, image as photo};
 
@@ -50,12 +55,48 @@ impl Pipeline {
         self.structure_decoder.forward(latent)
     }
 
-    /// The active voxels of occupancy logits, int32 `[N, 4]` = (batch, x, y, z).
+    /// The grid of active voxels of occupancy logits.
     ///
     /// # Errors
     /// [`Error::Empty`] when there are none.
-    pub fn find_voxels(&self, logits: &Tensor) -> Result<Tensor> {
+    pub fn find_voxels(&self, logits: &Tensor) -> Result<Rc<Grid>> {
         let coords = active_voxels(logits)?;
-        if coords.size2()?.0 == 0 { Err(Error::Empty("no active voxel")) } else { Ok(coords) }
+        if coords.size2()?.0 == 0 { Err(Error::Empty("no active voxel")) } else { Grid::new(coords) }
+    }
+
+    /// Structured latents `[N, 8]` of the voxels, sampled, in the flow's normalised space.
+    ///
+    /// # Errors
+    /// When libtorch or `on_step` fails.
+    pub fn sample_slat(
+        &self,
+        noise: &mut Noise,
+        grid: &Rc<Grid>,
+        condition: &Condition,
+        sampling: &Sampling,
+        on_step: &mut OnStep,
+    ) -> Result<Tensor> {
+        let noise = noise.draw(&[grid.len(), self.slat_flow.channels()], self.device)?;
+        sample(&FlowOnGrid { model: &self.slat_flow, grid }, noise, condition, sampling, on_step)
+    }
+
+    /// The latents as decoders take them: times deviation plus mean, per channel.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn denormalize(&self, slat: &Tensor) -> Result<Tensor> {
+        let per_channel = |values: &[f32]| Tensor::f_from_slice(values)?.f_to_device(self.device);
+        let Normalization { mean, std } = self.folder.slat_normalization();
+        Ok(slat.f_mul(&per_channel(std)?)?.f_add(&per_channel(mean)?)?)
+    }
+
+    /// The surface that latents on a grid decode to.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] when there is none.
+    pub fn extract_surface(&self, grid: &Rc<Grid>, slat: Tensor) -> Result<Surface> {
+        let surfaces = self.mesh_decoder.surfaces(&SparseTensor::new(Rc::clone(grid), slat)?)?;
+        let found = surfaces.into_iter().next().filter(|surface| !surface.faces.is_empty());
+        found.ok_or(Error::Empty("no surface"))
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Ok(line) => println!("  {:<28} {line}", role.key()),
             Err(error) => {
                 failures += 1;
-                println!("  {:<28} MISSING: {error}", role.key());
+                println!("  {:<28} unusable: {error}", role.key());
             }
         }
     }
@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn describe(folder: &ModelFolder, role: Role) -> Result<String> {
     let checkpoint = folder.checkpoint(role)?;
     let file = TensorFile::open(checkpoint.weights_path())?;
+    folder.check(role)?;
     let parameters: i64 = file.shapes().map(|(_, shape)| shape.iter().product::<i64>()).sum();
     Ok(format!("{:<24} {:>11} parameters {:>11} bytes", checkpoint.class(), parameters, file.bytes()))
 }

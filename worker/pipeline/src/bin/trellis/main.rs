@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "standard output is this program's result")]
 
+mod generate;
 mod inspect;
 
 use std::process::ExitCode;
@@ -18,12 +19,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a 3D asset of a photo whose background is transparent.
+    Generate(generate::Arguments),
     /// Say what a model folder holds and what it lacks.
     Inspect(inspect::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
     };
     match result {
