@@ -1,1 +1,0 @@
-//! Runs the jobs that the operator assigns to its pod.
