@@ -10,15 +10,21 @@ trap 'rm -f "$log"' EXIT
 
 cargo build --release --quiet --workspace --bin cluster --bin demo || exit 1
 cluster=$CARGO_TARGET_DIR/release/cluster
+result=0
+run_tests() { # cargo test's arguments...
+    cargo test --release --workspace --no-fail-fast "$@" 2>&1 | tee -a "$log"
+    [ "${PIPESTATUS[0]}" = 0 ] || result=1
+}
+
 started=
 if [ "${CLUSTER:-}" != current ] && ! "$cluster" status --quiet; then
     started=yes
     trap 'rm -f "$log"; "$cluster" down' EXIT
+    # Whether a cluster leaves anything behind shows only while there is none.
+    run_tests --test cluster
 fi
 "$CARGO_TARGET_DIR/release/demo" --install-only || exit 1
-
-cargo test --release --workspace --no-fail-fast 2>&1 | tee "$log"
-result=${PIPESTATUS[0]}
+run_tests
 
 [ -z "$started" ] || { trap 'rm -f "$log"' EXIT; "$cluster" down || result=1; }
 awk '/^test result:/ { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed; exit failed > 0 || passed == 0 }' "$log" || result=1
