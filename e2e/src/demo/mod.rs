@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use trellis_crds::{GenerationJob, Phase};
 
 use crate::command::run;
-use crate::installation::{Installation, Keys};
+use crate::installation::{Installation, User};
 use crate::steps::{say, step};
 use crate::{cluster, paths};
 
@@ -105,8 +105,8 @@ fn report(job: &GenerationJob, files: &[PathBuf], took: Duration) {
     println!("  kubectl get gj -w");
     println!("  kubectl port-forward -n trellis-system service/trellis-api 8080:80 &");
     println!(
-        "  curl -H \"Authorization: Bearer $(jq -r .demo {})\" -F image=@examples/photo/photo.png \\\n       http://localhost:8080/api/v1/generate/image-to-3d",
-        Keys::path().display()
+        "  curl -H \"Authorization: Bearer $(cat {})\" -F image=@examples/photo/photo.png \\\n       http://localhost:8080/api/v1/generate/image-to-3d",
+        User::Demo.key_file().display()
     );
     println!("  make down");
 }

@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
@@ -21,54 +20,60 @@ pub enum User {
     Other,
 }
 
-/// One API key for each user.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Keys {
-    demo: String,
-    other: String,
+impl User {
+    const ALL: [User; 2] = [User::Demo, User::Other];
+
+    fn name(self) -> &'static str {
+        match self {
+            User::Demo => "demo",
+            User::Other => "other",
+        }
+    }
+
+    /// The file that keeps the user's key.
+    pub fn key_file(self) -> PathBuf {
+        paths::cache().join("api-keys").join(self.name())
+    }
 }
+
+/// One API key for each user.
+#[derive(Debug, Clone)]
+pub struct Keys([String; User::ALL.len()]);
 
 impl Keys {
     /// The key of a user.
     pub fn of(&self, user: User) -> &str {
-        match user {
-            User::Demo => &self.demo,
-            User::Other => &self.other,
-        }
-    }
-
-    /// The file that keeps them.
-    pub fn path() -> PathBuf {
-        paths::cache().join("api-keys.json")
+        &self.0[user as usize]
     }
 
     pub(super) fn read() -> Result<Self> {
-        let path = Self::path();
-        let text = fs::read_to_string(&path).with_context(|| {
-            format!("cannot read the API keys in {}; install first: make demo", path.display())
-        })?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged; delete it, then: make demo", path.display()))
+        let read = |user: User| {
+            let file = user.key_file();
+            fs::read_to_string(&file).with_context(|| {
+                format!("cannot read the API key {}; install first: make demo", file.display())
+            })
+        };
+        let [demo, other] = User::ALL.map(read);
+        Ok(Self([demo?, other?]))
     }
 
     pub(super) fn provide() -> Result<Self> {
-        if Self::path().exists() {
-            return Self::read();
+        for file in User::ALL.map(User::key_file) {
+            if !file.exists() {
+                fs::create_dir_all(file.parent().unwrap_or(&file))?;
+                let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+                file.write_all(random()?.as_bytes())?;
+            }
         }
-        let keys = Self { demo: random()?, other: random()? };
-        fs::create_dir_all(paths::cache())?;
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(Self::path())?;
-        serde_json::to_writer(file, &keys)?;
-        Ok(keys)
+        Self::read()
     }
 
     /// Chart values that make the API know the keys.
     pub(super) fn values_file(&self) -> Result<NamedTempFile> {
-        let entry = |user: &str, key: &str| {
-            let sha256 = hex::encode(Sha256::digest(key));
-            serde_json::json!({ "id": user, "user": user, "namespace": "default", "sha256": sha256 })
-        };
-        let keys = [entry("demo", &self.demo), entry("other", &self.other)];
+        let keys = User::ALL.map(|user| {
+            let (name, sha256) = (user.name(), hex::encode(Sha256::digest(self.of(user))));
+            serde_json::json!({ "id": name, "user": name, "namespace": "default", "sha256": sha256 })
+        });
         let mut file = NamedTempFile::new()?;
         serde_json::to_writer(&mut file, &serde_json::json!({ "api": { "keys": keys } }))?;
         file.flush()?;
