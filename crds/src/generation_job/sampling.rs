@@ -47,7 +47,8 @@ pub struct Sampling {
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub seed: Option<i64>,
 
-    /// How many different assets to make of the input, 1 to 4 (default 1). Time grows with it.
+    /// How many different assets to make of the input, 1 to 4 (default 1). Time grows with it. Workers of release 0.1 make
+    /// one, and end a job that asks for more with the reason `InvalidInput`.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 4))]
     pub samples: i32,

@@ -140,7 +140,7 @@ pub struct GenerationJobSpec {
     )]
     pub cancel: bool,
 
-    /// Whom to tell when the job ended.
+    /// Whom to tell when the job ended. Release 0.1 stores this and calls nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
 }

@@ -99,7 +99,8 @@ pub struct WorkerPoolSpec {
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_jobs_per_worker: i32,
 
-    /// How many samples a worker computes at once, 1 to 16 (default 1). More needs more device memory.
+    /// How many samples a worker computes at once, 1 to 16 (default 1). More needs more device memory. Workers of
+    /// release 0.1 compute one.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 16))]
     pub batch_size: i32,
