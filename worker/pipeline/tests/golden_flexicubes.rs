@@ -1,5 +1,7 @@
 //! FlexiCubes against the reference: faces exactly, vertices and colours within rounding.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::Stage;
@@ -98,4 +100,18 @@ fn a_voxel_outside_the_grid_is_refused() {
         attributes: Tensor::zeros([1, 0], (Kind::Float, Device::Cpu)),
     };
     assert!(Field::new(8, &vertices, &no_weights(Device::Cpu)).is_err());
+}
+
+#[test]
+fn voxels_out_of_order_are_refused() {
+    let vertices = |coords: &[i32]| VertexValues {
+        coords: Tensor::from_slice(coords).reshape([2, 3]),
+        sdf: Tensor::from_slice(&[-1f32, -1.0]),
+        deform: Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)),
+        attributes: Tensor::zeros([2, 0], (Kind::Float, Device::Cpu)),
+    };
+    let is_field = |coords| Field::new(8, &vertices(coords), &no_weights(Device::Cpu)).is_ok();
+    assert!(is_field(&[0, 1, 0, 0, 2, 0]));
+    assert!(!is_field(&[0, 2, 0, 0, 1, 0]));
+    assert!(!is_field(&[0, 1, 0, 0, 1, 0]));
 }

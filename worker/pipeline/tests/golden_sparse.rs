@@ -1,5 +1,7 @@
 //! Every operation on sparse tensors against the reference, alone.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::rc::Rc;
@@ -114,7 +116,7 @@ fn positions() {
     stage.close("ape96", &position_embedding(&positions, 96).unwrap());
 }
 
-/// The number of each voxel's window, and of each window's sample.
+/// Sizes of windows are those of the reference.
 fn compare_windows(stage: &Stage, grid: &Rc<Grid>, shift: i64) -> Rc<Windows> {
     let windows = grid.windows(8, shift).unwrap();
     let lengths: Vec<i32> = windows.lengths().iter().map(|&length| length as i32).collect();
@@ -143,6 +145,34 @@ fn attention() {
             cross.forward(tokens, &context.narrow(0, sample, tokens.size()[0]))
         });
         stage.close("attn_cross.feats", attended.unwrap().feats());
+    });
+}
+
+#[test]
+fn windows_of_all_sizes_attend_as_if_each_were_alone() {
+    with_weights(|stage, weights, _| {
+        let layer = SelfAttention::load(&weights.at("attn_win0"), CHANNELS, HEADS, false).unwrap();
+        let sides = [1, 13, 10, 9].map(|side| Tensor::arange(side, (Kind::Int, stage.device)));
+        let coords = Tensor::stack(&Tensor::meshgrid_indexing(&sides, "ij"), -1).reshape([-1, 4]);
+        let shuffled = Tensor::arange(13 * 90, (Kind::Int64, stage.device)) * 7;
+        let grid = Grid::new(coords.index_select(0, &shuffled.remainder(13 * 90))).unwrap();
+        let feats = (Tensor::arange(13 * 90 * CHANNELS, (Kind::Float, stage.device)) * 0.7).sin();
+        let x = SparseTensor::new(grid, feats.reshape([-1, CHANNELS])).unwrap();
+        let attended = windowed_attention(&layer, &x, &x.grid().windows(8, 4).unwrap()).unwrap();
+
+        let window = (x.grid().positions().unwrap() + 4).floor_divide_scalar(8);
+        let window =
+            (window.select(1, 0) * 9 + window.select(1, 1) * 3 + window.select(1, 2)).to_kind(Kind::Int64);
+        for number in 0..27 {
+            let rows = window.eq(number).nonzero().flatten(0, -1);
+            if rows.numel() > 0 {
+                let alone =
+                    layer.forward(&x.feats().index_select(0, &rows).unsqueeze(0)).unwrap().squeeze_dim(0);
+                let together = attended.feats().index_select(0, &rows);
+                let name = format!("window {number} of {} voxels", rows.numel());
+                stage.within(&name, &together, &alone.to_device(tch::Device::Cpu), 1e-5);
+            }
+        }
     });
 }
 

@@ -6,14 +6,14 @@ use super::columns::Columns;
 use crate::{Error, Result};
 
 /// Numbers for each cube: 12 for its edges (β), 8 for its corners (α), one for the splitting of quads (γ).
-const CUBE_WEIGHTS: i64 = 21;
+const CUBE_WEIGHTS: usize = BETA + ALPHA + 1;
 const BETA: usize = 12;
 const ALPHA: usize = 8;
 
 /// Values at grid vertices, as tensors of one device.
 #[derive(Debug)]
 pub struct VertexValues {
-    /// `[V, 3]`, distinct, each from 0 to the resolution.
+    /// `[V, 3]` in lexicographic order, distinct, each from 0 to the resolution.
     pub coords: Tensor,
     /// Signed distances `[V]`, negative inside.
     pub sdf: Tensor,
@@ -26,7 +26,7 @@ pub struct VertexValues {
 /// Raw weights of cubes.
 #[derive(Debug)]
 pub struct CubeWeights {
-    /// `[M, 3]`, distinct: the lowest corner of each cube.
+    /// `[M, 3]` in lexicographic order, distinct: the lowest corner of each cube.
     pub coords: Tensor,
     /// `[M, 21]`: β 12, α 8, γ 1.
     pub raw: Tensor,
@@ -51,32 +51,23 @@ impl Field {
     /// A field over `resolution`³ cubes.
     ///
     /// # Errors
-    /// When coordinates lie outside the grid, shapes do not fit each other, or libtorch fails.
+    /// When coordinates lie outside the grid or are out of order, shapes do not fit each other, or libtorch fails.
     pub fn new(resolution: u16, vertices: &VertexValues, cubes: &CubeWeights) -> Result<Self> {
         let side = usize::from(resolution) + 1;
-        let order = lexicographic(&vertices.coords)?;
-        let sorted = |values: &Tensor| values.f_index_select(0, &order);
-        let coords = points(&sorted(&vertices.coords)?, side)?;
-        let half_cell = 0.5 / f64::from(resolution);
-        let displacement = sorted(&vertices.deform)?.f_tanh()?.f_mul_scalar(half_cell)?;
-        let (_, channels) = vertices.attributes.size2()?;
-
-        let cube_order = lexicographic(&cubes.coords)?;
-        let cube_coords = points(&cubes.coords.f_index_select(0, &cube_order)?, side)?;
-        let weights = activate(&cubes.raw.f_index_select(0, &cube_order)?)?;
+        let coords = points(&vertices.coords, side)?;
+        let channels = width(&vertices.attributes)?;
+        let displacement = vertices.deform.f_tanh()?.f_mul_scalar(0.5 / f64::from(resolution))?;
+        let cube_coords = points(&cubes.coords, side)?;
         Ok(Self {
             resolution: side - 1,
             vertices: Columns::new(side, coords.iter().copied()),
-            sdf: numbers(&sorted(&vertices.sdf)?, coords.len())?,
+            sdf: numbers(&vertices.sdf, coords.len())?,
             displacement: numbers(&displacement, 3 * coords.len())?,
-            channels: usize::try_from(channels).unwrap_or_default(),
-            attributes: numbers(
-                &sorted(&vertices.attributes)?.f_sigmoid()?,
-                coords.len() * channels as usize,
-            )?,
+            channels,
+            attributes: numbers(&vertices.attributes.f_sigmoid()?, channels * coords.len())?,
             coords,
             cubes: Columns::new(side, cube_coords.iter().copied()),
-            weights: numbers(&weights, cube_coords.len() * CUBE_WEIGHTS as usize)?,
+            weights: numbers(&activate(&cubes.raw)?, CUBE_WEIGHTS * cube_coords.len())?,
         })
     }
 
@@ -97,7 +88,7 @@ impl Field {
     /// The weights of a cube.
     pub(super) fn weights(&self, coords: [usize; 3]) -> Weights<'_> {
         let row = self.cubes.row(coords);
-        Weights(row.map(|row| &self.weights[row * CUBE_WEIGHTS as usize..][..CUBE_WEIGHTS as usize]))
+        Weights(row.map(|row| &self.weights[row * CUBE_WEIGHTS..][..CUBE_WEIGHTS]))
     }
 
     /// The vertices that lie inside.
@@ -145,13 +136,6 @@ fn activate(raw: &Tensor) -> Result<Tensor> {
     Ok(Tensor::f_cat(&[edge_and_corner, split], 1)?)
 }
 
-/// The permutation that sorts `[N, 3]` coordinates.
-fn lexicographic(coords: &Tensor) -> Result<Tensor> {
-    let axis = |index| coords.f_select(1, index)?.f_to_kind(Kind::Int64);
-    let shift = |high: Tensor, low: Tensor| high.f_mul_scalar(1 << 16)?.f_add(&low);
-    Ok(shift(shift(axis(0)?, axis(1)?)?, axis(2)?)?.f_argsort(0, false)?)
-}
-
 fn points(coords: &Tensor, side: usize) -> Result<Vec<[u16; 3]>> {
     let flat = Vec::<i32>::try_from(coords.f_to_kind(Kind::Int)?.f_flatten(0, -1)?)?;
     let inside = |&value: &i32| usize::try_from(value).is_ok_and(|value| value < side);
@@ -161,7 +145,16 @@ fn points(coords: &Tensor, side: usize) -> Result<Vec<[u16; 3]>> {
             side - 1
         )));
     }
-    Ok(flat.as_chunks().0.iter().map(|point| point.map(|value| value as u16)).collect())
+    let points: Vec<[u16; 3]> =
+        flat.as_chunks().0.iter().map(|point| point.map(|value| value as u16)).collect();
+    if !points.is_sorted_by(|a, b| a < b) {
+        return Err(Error::InvalidInput("voxels must be distinct and in lexicographic order".to_owned()));
+    }
+    Ok(points)
+}
+
+fn width(values: &Tensor) -> Result<usize> {
+    Ok(usize::try_from(values.size2()?.1).unwrap_or_default())
 }
 
 fn numbers(tensor: &Tensor, count: usize) -> Result<Vec<f32>> {

@@ -53,6 +53,8 @@ impl CubeLayout {
         let crossed = inside.f_any_dim(1, false)?.f_logical_xor(&inside.f_all_dim(1, false)?)?;
         let crossed = crossed.f_nonzero()?.f_squeeze_dim(1)?;
         let weights = feats.f_narrow(1, CORNERS * (1 + DEFORM), WEIGHTS)?;
+        let crossed =
+            crossed.f_index_select(0, &keys(&coords.f_index_select(0, &crossed)?)?.f_argsort(0, false)?)?;
         let pick = |values: &Tensor| values.f_index_select(0, &crossed);
         Field::new(
             self.resolution,

@@ -36,18 +36,19 @@ impl Convolution {
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor) -> Result<SparseTensor> {
         let (rows, channels) = x.feats().size2()?;
+        self.forward_by(x, (GATHERED / (KERNEL * channels)).clamp(1, rows))
+    }
+
+    /// The neighbours of `chunk` voxels at a time are gathered into one matrix, which bounds the memory it takes.
+    fn forward_by(&self, x: &SparseTensor, chunk: i64) -> Result<SparseTensor> {
+        let width = KERNEL * x.feats().size2()?.1;
         let feats = with_zero_row(x.feats())?;
-        let neighbours = x.grid().neighbours()?;
-        let chunk = (GATHERED / (KERNEL * channels)).clamp(1, rows);
-        let parts: Vec<Tensor> = neighbours
-            .f_split(chunk, 0)?
-            .iter()
-            .map(|rows| {
-                let gathered = feats.f_index_select(0, &rows.f_flatten(0, 1)?)?;
-                Ok(gathered.f_view([-1, KERNEL * channels])?.f_linear(&self.weight, Some(&self.bias))?)
-            })
-            .collect::<Result<_>>()?;
-        x.with(Tensor::f_cat(&parts, 0)?)
+        let convolve = |rows: &Tensor| -> Result<Tensor> {
+            let gathered = feats.f_index_select(0, &rows.f_flatten(0, 1)?)?.f_view([-1, width])?;
+            Ok(gathered.f_linear(&self.weight, Some(&self.bias))?)
+        };
+        let chunks = x.grid().neighbours()?.f_split(chunk, 0)?;
+        x.with(Tensor::f_cat(&chunks.iter().map(convolve).collect::<Result<Vec<_>>>()?, 0)?)
     }
 }
 
@@ -79,5 +80,41 @@ impl PointwiseConvolution {
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor) -> Result<SparseTensor> {
         x.with(self.bias.f_addmm(x.feats(), &self.weight)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::sparse::Grid;
+
+    #[test]
+    fn chunks_give_what_a_dense_convolution_gives() {
+        tch::manual_seed(3);
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let active = random(&[6, 6, 6]).gt(0.3).nonzero().to_kind(Kind::Int);
+        let feats = random(&[active.size()[0], 4]);
+        let (weight, bias) = (random(&[5, 3, 3, 3, 4]), random(&[5]));
+        let places: Vec<Option<Tensor>> =
+            active.unbind(1).into_iter().map(|axis| Some(axis.to_kind(Kind::Int64))).collect();
+        let volume =
+            Tensor::zeros([6, 6, 6, 4], (Kind::Float, Device::Cpu)).index_put(&places, &feats, false);
+        let dense = volume.permute([3, 0, 1, 2]).unsqueeze(0).conv3d(
+            &weight.permute([0, 4, 1, 2, 3]),
+            Some(&bias),
+            1,
+            1,
+            1,
+            1,
+        );
+        let expected = dense.squeeze_dim(0).permute([1, 2, 3, 0]).index(&places);
+
+        let convolution = Convolution { weight: weight.flatten(1, -1), bias };
+        let grid = Grid::new(active.constant_pad_nd([1, 0])).unwrap();
+        let sparse = convolution.forward_by(&SparseTensor::new(grid, feats).unwrap(), 7).unwrap();
+        let error = (sparse.feats() - expected).abs().max().double_value(&[]);
+        assert!(error < 1e-5, "{error}");
     }
 }
