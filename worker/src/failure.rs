@@ -67,11 +67,15 @@ const INTERNAL: &str = "the worker failed on this job; its log says why";
 const OUT_OF_MEMORY: &str =
     "the memory of the worker's device did not suffice; give the job to a pool with larger devices";
 
-/// `error` and its sources on one line, for logs.
+/// `error` and its sources on one line, for logs. What an error says of its source itself is not said twice.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let texts: Vec<_> =
-        std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
-    texts.join(": ")
+    let mut text = error.to_string();
+    for source in std::iter::successors(error.source(), |&error| error.source()).map(ToString::to_string) {
+        if !text.contains(&source) {
+            text = format!("{text}: {source}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]

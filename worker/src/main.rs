@@ -38,15 +38,20 @@ use crate::settings::Settings;
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
-    let result = start(settings);
-    if let Err(error) = &result {
-        tracing::error!(error = format!("{error:#}"), "the worker ends");
+    if let Err(error) = trellis_telemetry::init_logs("trellis-worker", &settings.log_level) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
     }
-    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match start(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the worker ends");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn start(settings: Settings) -> anyhow::Result<()> {
-    trellis_telemetry::init_logs("trellis-worker", &settings.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(run(settings));
     // The model may be in mid-step: waiting for it would outlast the pod's grace period.
