@@ -1,5 +1,7 @@
 //! The command-line tool, run as a program.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

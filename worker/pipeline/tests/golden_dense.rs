@@ -1,5 +1,7 @@
 //! Parity of the dense stages: image, encoder, sparse structure, samplers.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs::File;

@@ -1,5 +1,7 @@
 //! Parity of a whole request: a photo through a small model in the released layout.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::ops::ControlFlow;

@@ -4,6 +4,7 @@
 //! that the folder lacks is named as skipped. `TRELLIS_TEST_DEVICE=cuda` runs the models on the GPU, in f32.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of this module")]
+#![allow(clippy::print_stdout, reason = "rows of the parity table")]
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
