@@ -16,6 +16,7 @@ const WATCH_SECONDS: u32 = 60;
 
 /// What a watch showed.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved a few times and kept nowhere")]
 pub(crate) enum Observed {
     Job(Event<DeserializeGuard<GenerationJob>>),
     Pool(Event<DeserializeGuard<WorkerPool>>),

@@ -18,7 +18,7 @@ use crate::key::{Key, Uid};
 pub(crate) enum Invalid {
     /// The API server always sets this field.
     #[error("it has no metadata.{0}")]
-    NoMetadata(&'static str),
+    Unstored(&'static str),
     /// The schema refuses such a job.
     #[error("spec.input has none of image, text and variant")]
     NoInput,
@@ -40,16 +40,16 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn of(meta: &ObjectMeta) -> Result<Self, Invalid> {
-        let name = meta.name.as_deref().ok_or(Invalid::NoMetadata("name"))?;
-        let namespace = meta.namespace.as_deref().ok_or(Invalid::NoMetadata("namespace"))?;
-        let uid = meta.uid.as_deref().ok_or(Invalid::NoMetadata("uid"))?;
-        let created = meta.creation_timestamp.as_ref().ok_or(Invalid::NoMetadata("creationTimestamp"))?;
+        let name = meta.name.as_deref().ok_or(Invalid::Unstored("name"))?;
+        let namespace = meta.namespace.as_deref().ok_or(Invalid::Unstored("namespace"))?;
+        let uid = meta.uid.as_deref().ok_or(Invalid::Unstored("uid"))?;
+        let created = meta.creation_timestamp.as_ref().ok_or(Invalid::Unstored("creationTimestamp"))?;
         let version = meta.resource_version.as_deref().and_then(|version| version.parse().ok());
         Ok(Self {
             uid: uid.into(),
             key: Key::new(namespace, name),
             created: created.0,
-            version: version.ok_or(Invalid::NoMetadata("resourceVersion"))?,
+            version: version.ok_or(Invalid::Unstored("resourceVersion"))?,
         })
     }
 }

@@ -243,12 +243,12 @@ impl World {
     fn enqueue(&mut self, job: &Job, pool: Option<Key>) {
         let uid = &job.identity.uid;
         let new = pool.map(|pool| (pool, Place::of(job)));
-        if self.jobs.get(uid).is_some_and(|entry| entry.queued == new) {
-            return;
+        if self.jobs.get(uid).is_some_and(|entry| entry.queued != new) {
+            self.dequeue(uid);
         }
-        self.dequeue(uid);
         let Some((pool, place)) = new else { return };
         self.index(&pool).queue.insert(place.clone());
+        // Also where the job has its place already: a write that kept it from a worker may have ended just now.
         self.dirty_pools.insert(pool.clone());
         if let Some(entry) = self.jobs.get_mut(uid) {
             entry.queued = Some((pool, place));

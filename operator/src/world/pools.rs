@@ -104,13 +104,16 @@ impl World {
 
     /// What keeps the pool's workers from starting.
     fn trouble(&self, key: &Key) -> Option<Waiting> {
-        let unbuildable = self.pools.get(key).and_then(|pool| pool.pod.as_ref().err());
-        if let Some(error) = unbuildable {
+        let pool = self.pools.get(key)?;
+        if let Err(error) = &pool.pod {
             let message = format!("WorkerPool {key}: {error}.");
             return Some(Waiting { reason: reason::PODS_REFUSED, message });
         }
         let index = self.indexes.get(key)?;
-        let Some((_, trouble)) = index.troubles.first_key_value() else { return index.last_failure.clone() };
+        let Some(trouble) = index.troubles.values().next() else {
+            // An old failure is none of a pool that needs no worker.
+            return index.last_failure.clone().filter(|_| index.census().wanted(pool) > 0);
+        };
         let message =
             format!("A worker of WorkerPool {key} cannot start: {}: {}", trouble.reason, trouble.message);
         Some(Waiting { reason: reason::PODS_NOT_STARTING, message: clip(&message, CONDITION_MESSAGE) })
