@@ -30,11 +30,6 @@ impl Mesh {
     pub fn is_empty(&self) -> bool {
         self.vertices.is_empty() || self.faces.is_empty()
     }
-
-    /// The corners of a face.
-    pub(crate) fn corners(&self, face: [u32; 3]) -> [[f32; 3]; 3] {
-        face.map(|vertex| self.vertices[vertex as usize])
-    }
 }
 
 /// The normals of the faces around each vertex, weighted by area. Where they cancel out it is the z axis.

@@ -7,6 +7,8 @@ use crate::{Error, Result};
 
 /// Numbers for each cube: 12 for its edges (β), 8 for its corners (α), one for the splitting of quads (γ).
 const CUBE_WEIGHTS: usize = BETA + ALPHA + 1;
+/// Distance and displacement of a vertex.
+const FIXED: usize = 4;
 const BETA: usize = 12;
 const ALPHA: usize = 8;
 
@@ -39,10 +41,9 @@ pub struct Field {
     pub(super) resolution: usize,
     pub(super) coords: Vec<[u16; 3]>,
     vertices: Columns,
-    sdf: Vec<f32>,
-    displacement: Vec<f32>,
     pub(super) channels: usize,
-    attributes: Vec<f32>,
+    /// Distance, displacement and attributes, vertex by vertex.
+    values: Vec<f32>,
     cubes: Columns,
     weights: Vec<f32>,
 }
@@ -55,16 +56,15 @@ impl Field {
     pub fn new(resolution: u16, vertices: &VertexValues, cubes: &CubeWeights) -> Result<Self> {
         let side = usize::from(resolution) + 1;
         let coords = points(&vertices.coords, side)?;
-        let channels = width(&vertices.attributes)?;
+        let channels = usize::try_from(vertices.attributes.size2()?.1).unwrap_or_default();
         let displacement = vertices.deform.f_tanh()?.f_mul_scalar(0.5 / f64::from(resolution))?;
+        let values = [vertices.sdf.f_unsqueeze(1)?, displacement, vertices.attributes.f_sigmoid()?];
         let cube_coords = points(&cubes.coords, side)?;
         Ok(Self {
             resolution: side - 1,
             vertices: Columns::new(side, coords.iter().copied()),
-            sdf: numbers(&vertices.sdf, coords.len())?,
-            displacement: numbers(&displacement, 3 * coords.len())?,
             channels,
-            attributes: numbers(&vertices.attributes.f_sigmoid()?, channels * coords.len())?,
+            values: numbers(&Tensor::f_cat(&values, 1)?, (FIXED + channels) * coords.len())?,
             coords,
             cubes: Columns::new(side, cube_coords.iter().copied()),
             weights: numbers(&activate(&cubes.raw)?, CUBE_WEIGHTS * cube_coords.len())?,
@@ -73,16 +73,13 @@ impl Field {
 
     /// A grid vertex with all its values.
     pub(super) fn vertex(&self, coords: [usize; 3]) -> Vertex<'_> {
-        let row = self.vertices.row(coords);
-        let at = |axis: usize| {
-            let displacement = row.map_or(0.0, |row| self.displacement[3 * row + axis]);
-            coords[axis] as f32 / self.resolution as f32 - 0.5 + displacement
-        };
-        Vertex {
-            position: [at(0), at(1), at(2)],
-            sdf: row.map_or(1.0, |row| self.sdf[row]),
-            attributes: row.map(|row| &self.attributes[row * self.channels..][..self.channels]),
-        }
+        let width = FIXED + self.channels;
+        let values = self.vertices.row(coords).map(|row| &self.values[row * width..][..width]);
+        let (fixed, attributes) = values.map(|values| values.split_at(FIXED)).unzip();
+        let [sdf, displacement @ ..] =
+            fixed.and_then(<[f32]>::first_chunk).copied().unwrap_or([1.0, 0.0, 0.0, 0.0]);
+        let at = |axis: usize| coords[axis] as f32 / self.resolution as f32 - 0.5 + displacement[axis];
+        Vertex { position: [at(0), at(1), at(2)], sdf, attributes }
     }
 
     /// The weights of a cube.
@@ -93,8 +90,9 @@ impl Field {
 
     /// The vertices that lie inside.
     pub(super) fn inside(&self) -> impl Iterator<Item = [usize; 3]> {
-        let is_inside = |(_, sdf): &(&[u16; 3], &f32)| **sdf < 0.0;
-        self.coords.iter().zip(&self.sdf).filter(is_inside).map(|(point, _)| point.map(usize::from))
+        let rows = self.values.chunks_exact(FIXED + self.channels);
+        let is_inside = |(_, values): &(&[u16; 3], &[f32])| values.first().is_some_and(|&sdf| sdf < 0.0);
+        self.coords.iter().zip(rows).filter(is_inside).map(|(point, _)| point.map(usize::from))
     }
 }
 
@@ -137,24 +135,23 @@ fn activate(raw: &Tensor) -> Result<Tensor> {
 }
 
 fn points(coords: &Tensor, side: usize) -> Result<Vec<[u16; 3]>> {
-    let flat = Vec::<i32>::try_from(coords.f_to_kind(Kind::Int)?.f_flatten(0, -1)?)?;
-    let inside = |&value: &i32| usize::try_from(value).is_ok_and(|value| value < side);
-    if !flat.iter().all(inside) {
+    if coords.size2()?.0 == 0 {
+        return Ok(vec![]);
+    }
+    let (low, high) = coords.f_aminmax(None, false)?;
+    if low.f_int64_value(&[])? < 0 || high.f_int64_value(&[])? >= side as i64 {
         return Err(Error::InvalidInput(format!(
             "a voxel lies outside the grid of {} cubes a side",
             side - 1
         )));
     }
+    let flat = Vec::<i16>::try_from(coords.f_to_kind(Kind::Int16)?.f_flatten(0, -1)?)?;
     let points: Vec<[u16; 3]> =
-        flat.as_chunks().0.iter().map(|point| point.map(|value| value as u16)).collect();
+        flat.as_chunks().0.iter().map(|point| point.map(i16::cast_unsigned)).collect();
     if !points.is_sorted_by(|a, b| a < b) {
         return Err(Error::InvalidInput("voxels must be distinct and in lexicographic order".to_owned()));
     }
     Ok(points)
-}
-
-fn width(values: &Tensor) -> Result<usize> {
-    Ok(usize::try_from(values.size2()?.1).unwrap_or_default())
 }
 
 fn numbers(tensor: &Tensor, count: usize) -> Result<Vec<f32>> {

@@ -55,12 +55,6 @@ impl Camera {
         [self.half + self.focal * right / depth, self.half - self.focal * up / depth, depth]
     }
 
-    /// Whether the outside of a face is seen, by its corners.
-    pub(super) fn sees_front(&self, [a, b, c]: [[f32; 3]; 3]) -> bool {
-        let eye = std::array::from_fn(|axis| self.target[axis] - self.distance * self.forward[axis]);
-        dot(cross(minus(b, a), minus(c, a)), minus(eye, a)) > 0.0
-    }
-
     fn turn(&self, point: [f32; 3]) -> [f32; 3] {
         let point = minus(point, self.target);
         [dot(point, self.right), dot(point, self.up), dot(point, self.forward)]
@@ -106,13 +100,5 @@ mod tests {
         assert!(projected[1][0] > projected[0][0], "x runs to the right");
         assert!(projected[4][1] < projected[0][1], "z runs up");
         assert!(projected[0][2] < projected[2][2], "the front is at low y");
-    }
-
-    #[test]
-    fn counter_clockwise_faces_are_seen_from_the_front() {
-        let mesh = mesh(vec![[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]);
-        let camera = Camera::framing(&mesh, 100);
-        assert!(camera.sees_front(mesh.corners([0, 1, 2])));
-        assert!(!camera.sees_front(mesh.corners([0, 2, 1])));
     }
 }

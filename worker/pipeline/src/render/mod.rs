@@ -9,11 +9,13 @@ use std::io::Cursor;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
+use rayon::prelude::*;
 
 use crate::mesh::Mesh;
 use crate::{Error, Result};
 use camera::Camera;
-use raster::Raster;
+use raster::{Corner, Raster};
+use shade::shade;
 
 /// Samples of a pixel on each axis.
 const SUPERSAMPLING: usize = 2;
@@ -30,9 +32,13 @@ pub fn preview(mesh: &Mesh, size: u32) -> Result<Vec<u8>> {
         return Err(Error::InvalidInput(format!("a preview has 1 to 4096 pixels a side, not {size}")));
     }
     let samples = size as usize * SUPERSAMPLING;
-    let mut raster = Raster::new(samples);
-    raster.draw(mesh, &Camera::framing(mesh, samples));
-    png(&raster.pixels(SUPERSAMPLING), size)
+    let camera = Camera::framing(mesh, samples);
+    let corner = |vertex: usize| Corner {
+        place: camera.project(mesh.vertices[vertex]),
+        light: shade(mesh.colors[vertex], mesh.normals[vertex]),
+    };
+    let corners: Vec<Corner> = (0..mesh.vertices.len()).into_par_iter().map(corner).collect();
+    png(&Raster::draw(samples, &corners, &mesh.faces).pixels(SUPERSAMPLING), size)
 }
 
 fn png(pixels: &[[u8; 4]], size: u32) -> Result<Vec<u8>> {

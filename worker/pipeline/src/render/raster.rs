@@ -1,95 +1,117 @@
 //! Triangles to samples, the nearest in front.
 
-use super::camera::Camera;
-use super::shade::shade;
-use crate::mesh::{Mesh, srgb_from_linear};
+use rayon::prelude::*;
+
+use crate::mesh::srgb_from_linear;
+
+/// Rows that one thread draws.
+const BAND: usize = 32;
 
 /// A square of samples with depth.
 #[derive(Debug)]
 pub(super) struct Raster {
     side: usize,
-    depth: Vec<f32>,
+    samples: Vec<Sample>,
+}
+
+/// What is seen at a place of the picture.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// Infinite where nothing is.
+    depth: f32,
     /// Linear light.
-    light: Vec<[f32; 3]>,
+    light: [f32; 3],
+}
+
+/// A corner of a triangle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Corner {
+    /// Column, row and depth in the picture.
+    pub(super) place: [f32; 3],
+    /// The linear light that it sends to the viewer.
+    pub(super) light: [f32; 3],
 }
 
 impl Raster {
-    pub(super) fn new(side: usize) -> Self {
-        Self { side, depth: vec![f32::INFINITY; side * side], light: vec![[0.0; 3]; side * side] }
+    /// Draws the triangles among `corners` on a square of `side` samples. Each band of rows sees all triangles in order,
+    /// so that the picture does not depend on the number of threads.
+    pub(super) fn draw(side: usize, corners: &[Corner], faces: &[[u32; 3]]) -> Self {
+        let mut samples = vec![Sample { depth: f32::INFINITY, light: [0.0; 3] }; side * side];
+        samples.par_chunks_mut(side * BAND).enumerate().for_each(|(index, samples)| {
+            let mut band = Band { first: index * BAND, side, samples };
+            for face in faces {
+                band.draw(face.map(|vertex| corners[vertex as usize]));
+            }
+        });
+        Self { side, samples }
     }
 
-    /// Draws all faces. Where a hole shows the inside, it is lit as if its normals pointed to the viewer.
-    pub(super) fn draw(&mut self, mesh: &Mesh, camera: &Camera) {
-        let projected: Vec<[f32; 3]> = mesh.vertices.iter().map(|&vertex| camera.project(vertex)).collect();
-        for &face in &mesh.faces {
-            let facing = if camera.sees_front(mesh.corners(face)) { 1.0 } else { -1.0 };
-            let corners = face.map(|vertex| vertex as usize);
-            self.triangle(corners.map(|vertex| projected[vertex]), |weights| {
-                let blend = |values: &[[f32; 3]], scale: f32| -> [f32; 3] {
-                    std::array::from_fn(|axis| {
-                        let terms = corners
-                            .iter()
-                            .zip(weights)
-                            .map(|(&vertex, weight)| values[vertex][axis] * weight);
-                        scale * terms.sum::<f32>()
-                    })
-                };
-                shade(blend(&mesh.colors, 1.0), blend(&mesh.normals, facing))
-            });
-        }
+    /// Pixels of `size` × `size` samples each: sRGB with straight alpha.
+    pub(super) fn pixels(&self, size: usize) -> Vec<[u8; 4]> {
+        let width = self.side / size;
+        let pixel = |index: usize| {
+            let (row, column) = (index / width * size, index % width * size);
+            let samples = (0..size).flat_map(|y| &self.samples[(row + y) * self.side + column..][..size]);
+            let (covered, sum) = samples.filter(|sample| sample.depth.is_finite()).fold(
+                (0, [0.0f32; 3]),
+                |(covered, sum), sample| {
+                    (covered + 1, std::array::from_fn(|channel| sum[channel] + sample.light[channel]))
+                },
+            );
+            let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+            let [r, g, b] = sum.map(|light| byte(srgb_from_linear(light / covered.max(1) as f32)));
+            [r, g, b, byte(covered as f32 / (size * size) as f32)]
+        };
+        (0..width * width).into_par_iter().map(pixel).collect()
     }
+}
 
-    /// Draws one triangle; `light` is asked for the samples where it is nearest, by the weights of its corners.
-    fn triangle(&mut self, corners: [[f32; 3]; 3], light: impl Fn([f32; 3]) -> [f32; 3]) {
-        let [a, b, c] = corners;
+/// Some rows of the picture.
+struct Band<'a> {
+    first: usize,
+    side: usize,
+    samples: &'a mut [Sample],
+}
+
+impl Band<'_> {
+    fn draw(&mut self, corners: [Corner; 3]) {
+        let rows = self.samples.len() / self.side;
+        let [a, b, c] = corners.map(|corner| corner.place);
+        // Samples lie at the middles of their squares; those between the outermost corners may be inside.
+        let range = |axis: usize, first: usize, count: usize| {
+            let low = a[axis].min(b[axis]).min(c[axis]) - 0.5 - first as f32;
+            let high = a[axis].max(b[axis]).max(c[axis]) - 0.5 - first as f32;
+            low.ceil().max(0.0) as usize..((high.floor() + 1.0).max(0.0) as usize).min(count)
+        };
+        let rows = range(1, self.first, rows);
         let area = twice_area(a, b, [c[0], c[1]]);
-        if !area.is_finite() || area == 0.0 {
+        if rows.is_empty() || !area.is_normal() {
             return;
         }
-        let last = self.side.saturating_sub(1) as f32;
-        let range = |axis: usize| {
-            let (low, high) = (a[axis].min(b[axis]).min(c[axis]), a[axis].max(b[axis]).max(c[axis]));
-            // Samples lie at the middles of their squares.
-            let first = (low - 0.5).ceil().clamp(0.0, last);
-            let last = (high - 0.5).floor().clamp(-1.0, last);
-            first as usize..(last + 1.0) as usize
-        };
-        for row in range(1) {
-            for column in range(0) {
-                let at = [column as f32 + 0.5, row as f32 + 0.5];
+        for row in rows {
+            for column in range(0, 0, self.side) {
+                let at = [column as f32 + 0.5, (self.first + row) as f32 + 0.5];
                 let shares = [twice_area(b, c, at), twice_area(c, a, at), twice_area(a, b, at)]
                     .map(|part| part / area);
-                if shares.iter().any(|&share| share < 0.0) {
-                    continue;
-                }
-                // In perspective, 1 / depth is linear in the picture.
-                let inverse: [f32; 3] = std::array::from_fn(|corner| shares[corner] / corners[corner][2]);
-                let depth = 1.0 / inverse.iter().sum::<f32>();
-                let index = row * self.side + column;
-                if depth < self.depth[index] {
-                    self.depth[index] = depth;
-                    self.light[index] = light(inverse.map(|share| share * depth));
+                if shares.iter().all(|&share| share >= 0.0) {
+                    self.samples[row * self.side + column].cover(&corners, shares);
                 }
             }
         }
     }
+}
 
-    /// Pixels of `samples` × `samples` samples each: sRGB with straight alpha.
-    pub(super) fn pixels(&self, samples: usize) -> Vec<[u8; 4]> {
-        let size = self.side / samples;
-        let pixel = |index: usize| {
-            let (row, column) = (index / size * samples, index % size * samples);
-            let inside = (0..samples * samples)
-                .map(|sample| (row + sample / samples) * self.side + column + sample % samples)
-                .filter(|&sample| self.depth[sample].is_finite());
-            let (covered, sum) = inside.fold((0, [0.0f32; 3]), |(covered, sum), sample| {
-                (covered + 1, std::array::from_fn(|channel| sum[channel] + self.light[sample][channel]))
-            });
-            let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-            let [r, g, b] = sum.map(|light| byte(srgb_from_linear(light / covered.max(1) as f32)));
-            [r, g, b, byte(covered as f32 / (samples * samples) as f32)]
-        };
-        (0..size * size).map(pixel).collect()
+impl Sample {
+    /// Shows the point of a triangle that divides the triangle's picture by `shares`, if it is the nearest so far.
+    fn cover(&mut self, corners: &[Corner; 3], shares: [f32; 3]) {
+        // In perspective, 1 / depth is linear in the picture.
+        let inverse: [f32; 3] = std::array::from_fn(|corner| shares[corner] / corners[corner].place[2]);
+        let depth = 1.0 / inverse.iter().sum::<f32>();
+        if depth < self.depth {
+            let blend =
+                |channel| (0..3).map(|corner| inverse[corner] * depth * corners[corner].light[channel]).sum();
+            *self = Self { depth, light: [0, 1, 2].map(blend) };
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The block that doubles the resolution in the mesh decoder.
 
 use crate::Result;
-use crate::sparse::{Convolution, GroupNorm, PointwiseConvolution, SparseTensor};
+use crate::sparse::{Convolution, GroupNorm, PointwiseConvolution, SparseTensor, SubdividingConvolution};
 use crate::weights::Weights;
 
 /// Divides each voxel into eight, with two convolutions and a way around them.
 #[derive(Debug)]
 pub struct SubdivideBlock {
     norm1: GroupNorm,
-    conv1: Convolution,
+    conv1: SubdividingConvolution,
     norm2: GroupNorm,
     conv2: Convolution,
     skip: Option<PointwiseConvolution>,
@@ -24,7 +24,7 @@ impl SubdivideBlock {
         let skip = || PointwiseConvolution::load(&weights.at("skip_connection"), inputs, outputs);
         Ok(Self {
             norm1: GroupNorm::load(&weights.at("act_layers").at(0), inputs, groups)?,
-            conv1: Convolution::load(&layers.at(0), inputs, outputs)?,
+            conv1: SubdividingConvolution::load(&layers.at(0), inputs, outputs)?,
             norm2: GroupNorm::load(&layers.at(1), outputs, groups)?,
             conv2: Convolution::load(&layers.at(3), outputs, outputs)?,
             skip: (inputs != outputs).then(skip).transpose()?,
@@ -37,8 +37,8 @@ impl SubdivideBlock {
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor) -> Result<SparseTensor> {
         let finer = x.grid().subdivided()?;
-        let h = x.with(self.norm1.forward(x)?.feats().f_silu()?)?.subdivide(&finer)?;
-        let h = self.conv1.forward(&h)?;
+        let h = x.with(self.norm1.forward(x)?.feats().f_silu()?)?;
+        let h = self.conv1.forward(&h, &finer)?;
         let h = self.conv2.forward(&h.with(self.norm2.forward(&h)?.feats().f_silu()?)?)?;
         // A kernel of one gives all children of a voxel the same: apply it before they are divided.
         let around = match &self.skip {

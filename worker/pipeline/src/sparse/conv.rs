@@ -1,15 +1,16 @@
 //! Submanifold convolution: values move between neighbouring active voxels; no voxel becomes active.
 
-use tch::Tensor;
+use std::rc::Rc;
 
-use super::SparseTensor;
+use tch::{Kind, Tensor};
+
 use super::groups::with_zero_row;
+use super::{Grid, SparseTensor, subdivision};
 use crate::Result;
 use crate::weights::Weights;
 
-const KERNEL: i64 = 27;
-/// Numbers gathered at a time: 256 MB in f32.
-const GATHERED: i64 = 1 << 26;
+/// Numbers gathered at a time: 1 GB in f32.
+const GATHERED: i64 = 1 << 28;
 
 /// Convolution with a kernel of 3³ over active voxels.
 #[derive(Debug)]
@@ -35,21 +36,81 @@ impl Convolution {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor) -> Result<SparseTensor> {
-        let (rows, channels) = x.feats().size2()?;
-        self.forward_by(x, (GATHERED / (KERNEL * channels)).clamp(1, rows))
+        let feats = with_zero_row(x.feats())?;
+        x.with(gather_and_multiply(&feats, x.grid().neighbours()?, &self.weight, &self.bias, GATHERED)?)
+    }
+}
+
+/// Convolution with a kernel of 3³ on the voxels of a finer grid, eight for each voxel of the input, which all start from
+/// a copy of its value.
+///
+/// A half of a voxel and its neighbours lie in two voxels along each axis, so that the 27 weights of a child act on 8
+/// values: they are added up once, when the model is loaded.
+#[derive(Debug)]
+pub struct SubdividingConvolution {
+    /// For each child, `[outputs, 8 · inputs]`.
+    weights: Vec<Tensor>,
+    /// For each child, the neighbours of the undivided voxel that it sees.
+    seen: Vec<Tensor>,
+    bias: Tensor,
+}
+
+impl SubdividingConvolution {
+    /// Takes `conv.weight` `[outputs, 3, 3, 3, inputs]` and `conv.bias`.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn load(weights: &Weights, inputs: i64, outputs: i64) -> Result<Self> {
+        let weights = weights.at("conv");
+        let weight = weights.tensor("weight", &[outputs, 3, 3, 3, inputs])?;
+        Self::new(&weight.f_flatten(1, 3)?, weights.tensor("bias", &[outputs])?)
     }
 
-    /// The neighbours of `chunk` voxels at a time are gathered into one matrix, which bounds the memory it takes.
-    fn forward_by(&self, x: &SparseTensor, chunk: i64) -> Result<SparseTensor> {
-        let width = KERNEL * x.feats().size2()?.1;
-        let feats = with_zero_row(x.feats())?;
-        let convolve = |rows: &Tensor| -> Result<Tensor> {
-            let gathered = feats.f_index_select(0, &rows.f_flatten(0, 1)?)?.f_view([-1, width])?;
-            Ok(gathered.f_linear(&self.weight, Some(&self.bias))?)
-        };
-        let chunks = x.grid().neighbours()?.f_split(chunk, 0)?;
-        x.with(Tensor::f_cat(&chunks.iter().map(convolve).collect::<Result<Vec<_>>>()?, 0)?)
+    /// `weight` is `[outputs, 27, inputs]`.
+    fn new(weight: &Tensor, bias: Tensor) -> Result<Self> {
+        let (kind, device) = (weight.f_kind()?, weight.device());
+        let single = weight.f_to_kind(Kind::Float)?;
+        let (mut weights, mut seen) = (vec![], vec![]);
+        for child in 0..8 {
+            let (neighbours, taps) = subdivision::seen_by(child);
+            let taps = Tensor::f_from_slice(taps.as_flattened())?.f_view([8, 27])?.f_to_device(device)?;
+            weights.push(taps.f_matmul(&single)?.f_flatten(1, 2)?.f_to_kind(kind)?);
+            seen.push(Tensor::f_from_slice(&neighbours)?.f_to_device(device)?);
+        }
+        Ok(Self { weights, seen, bias })
     }
+
+    /// `[N, inputs]` to `[8 N, outputs]` on `finer`, the grid's [`Grid::subdivided`].
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward(&self, x: &SparseTensor, finer: &Rc<Grid>) -> Result<SparseTensor> {
+        let feats = with_zero_row(x.feats())?;
+        let neighbours = x.grid().neighbours()?;
+        let child = |(weight, seen)| {
+            gather_and_multiply(&feats, &neighbours.f_index_select(1, seen)?, weight, &self.bias, GATHERED)
+        };
+        let children: Vec<Tensor> = self.weights.iter().zip(&self.seen).map(child).collect::<Result<_>>()?;
+        SparseTensor::new(Rc::clone(finer), Tensor::f_stack(&children, 1)?.f_flatten(0, 1)?)
+    }
+}
+
+/// For each row of `neighbours` `[N, K]` the rows of `feats` `[M, C]` side by side, times `weight` `[outputs, K · C]`. No
+/// more than `gathered` numbers lie side by side at a time, which bounds the memory it takes.
+fn gather_and_multiply(
+    feats: &Tensor,
+    neighbours: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    gathered: i64,
+) -> Result<Tensor> {
+    let width = weight.size2()?.1;
+    let multiply = |rows: &Tensor| -> Result<Tensor> {
+        let side_by_side = feats.f_index_select(0, &rows.f_flatten(0, 1)?)?.f_view([-1, width])?;
+        Ok(side_by_side.f_linear(weight, Some(bias))?)
+    };
+    let chunks = neighbours.f_split((gathered / width).max(1), 0)?;
+    Ok(Tensor::f_cat(&chunks.iter().map(multiply).collect::<Result<Vec<_>>>()?, 0)?)
 }
 
 /// Convolution with a kernel of 1.
@@ -85,10 +146,9 @@ impl PointwiseConvolution {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
-    use crate::sparse::Grid;
 
     #[test]
     fn chunks_give_what_a_dense_convolution_gives() {
@@ -111,10 +171,27 @@ mod tests {
         );
         let expected = dense.squeeze_dim(0).permute([1, 2, 3, 0]).index(&places);
 
-        let convolution = Convolution { weight: weight.flatten(1, -1), bias };
         let grid = Grid::new(active.constant_pad_nd([1, 0])).unwrap();
-        let sparse = convolution.forward_by(&SparseTensor::new(grid, feats).unwrap(), 7).unwrap();
-        let error = (sparse.feats() - expected).abs().max().double_value(&[]);
+        let neighbours = grid.neighbours().unwrap();
+        let padded = with_zero_row(&feats).unwrap();
+        let chunked =
+            gather_and_multiply(&padded, neighbours, &weight.flatten(1, -1), &bias, 7 * 27 * 4).unwrap();
+        let error = (chunked - expected).abs().max().double_value(&[]);
+        assert!(error < 1e-5, "{error}");
+    }
+
+    #[test]
+    fn subdividing_at_once_gives_what_subdividing_first_gives() {
+        tch::manual_seed(4);
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let active = random(&[5, 5, 5]).gt(0.3).nonzero().to_kind(Kind::Int).constant_pad_nd([1, 0]);
+        let x = SparseTensor::new(Grid::new(active.copy()).unwrap(), random(&[active.size()[0], 4])).unwrap();
+        let finer = x.grid().subdivided().unwrap();
+        let (weight, bias) = (random(&[5, 27, 4]), random(&[5]));
+        let slow = Convolution { weight: weight.flatten(1, -1), bias: bias.copy() };
+        let slow = slow.forward(&x.subdivide(&finer).unwrap()).unwrap();
+        let fast = SubdividingConvolution::new(&weight, bias).unwrap().forward(&x, &finer).unwrap();
+        let error = (fast.feats() - slow.feats()).abs().max().double_value(&[]);
         assert!(error < 1e-5, "{error}");
     }
 }

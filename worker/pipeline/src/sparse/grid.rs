@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
+use super::subdivision::{step_from, steps};
 use super::{Groups, Windows};
 use crate::{Error, Result};
 
@@ -188,11 +189,6 @@ fn once<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {
     }
 }
 
-/// The 27 steps to a neighbour, in the order of a kernel's weights.
-fn steps() -> impl Iterator<Item = [i64; 3]> {
-    (0..27).map(|index| [index / 9 - 1, index / 3 % 3 - 1, index % 3 - 1])
-}
-
 /// One sortable number for each row of coordinates. They are moved by one, so that a step below zero is no voxel's number.
 pub(crate) fn keys(coords: &Tensor) -> Result<Tensor> {
     let columns = coords.f_to_kind(Kind::Int64)?.f_add_scalar(1)?.f_unbind(1)?;
@@ -209,21 +205,14 @@ pub(crate) fn coords_of_keys(keys: &Tensor, columns: i64) -> Result<Tensor> {
     Ok(fields.f_bitwise_and((1 << FIELD_BITS) - 1)?.f_sub_scalar(1)?.f_to_kind(Kind::Int)?)
 }
 
-/// The neighbours of divided voxels follow from those of the whole ones: along each axis, half `d` stepped by `o` is half
-/// (d + o) mod 2 of the neighbour floor((d + o) / 2).
+/// The neighbours of divided voxels, by those of the whole ones.
 fn subdivided_neighbours(parent: &Grid) -> Result<Tensor> {
-    let (mut neighbours, mut halves) = (vec![], vec![]);
-    for child in 0..8i64 {
-        for step in steps() {
-            let moved: [i64; 3] = std::array::from_fn(|axis| (child >> (2 - axis) & 1) + step[axis]);
-            neighbours.push(moved.iter().fold(0, |index, half| 3 * index + half.div_euclid(2) + 1));
-            halves.push(moved.iter().fold(0i32, |index, half| 2 * index + half.rem_euclid(2) as i32));
-        }
-    }
+    let (neighbours, children): (Vec<i64>, Vec<i32>) =
+        (0..8).flat_map(|child| steps().map(move |step| step_from(child, step))).unzip();
     let device = parent.device();
     let neighbours = Tensor::f_from_slice(&neighbours)?.f_to_device(device)?;
-    let halves = Tensor::f_from_slice(&halves)?.f_to_device(device)?;
-    let rows = parent.neighbours()?.f_index_select(1, &neighbours)?.f_mul_scalar(8)?.f_add(&halves)?;
+    let children = Tensor::f_from_slice(&children)?.f_to_device(device)?;
+    let rows = parent.neighbours()?.f_index_select(1, &neighbours)?.f_mul_scalar(8)?.f_add(&children)?;
     // An absent neighbour, row N of the parents, gives 8 N to 8 N + 7.
     Ok(rows.f_clamp_max(8 * parent.len())?.f_view([-1, 27])?)
 }

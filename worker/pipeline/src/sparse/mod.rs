@@ -9,11 +9,12 @@ mod conv;
 mod grid;
 mod groups;
 mod norm;
+mod subdivision;
 mod tensor;
 mod windows;
 
 pub use attention::windowed_attention;
-pub use conv::{Convolution, PointwiseConvolution};
+pub use conv::{Convolution, PointwiseConvolution, SubdividingConvolution};
 pub use grid::Grid;
 pub(crate) use grid::{coords_of_keys, keys};
 pub use groups::Groups;
