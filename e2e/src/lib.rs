@@ -11,12 +11,13 @@ pub mod images;
 pub mod installation;
 mod namespace;
 pub mod paths;
+pub mod photo;
 mod pki;
 pub mod steps;
 pub mod tools;
 mod wait;
 
-pub use apiserver::{ApiServer, AuditEvent, AuditObject, AuditStatus, AuditUser};
+pub use apiserver::{ApiServer, AuditEvent, AuditLog, AuditObject, AuditStatus, AuditUser};
 pub use crds::install_crds;
 pub use dump::dump;
 pub use namespace::{Namespace, in_namespace};

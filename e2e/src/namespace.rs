@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryStreamExt as _};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Namespace as Object;
+use k8s_openapi::api::core::v1::{Event, Namespace as Object};
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
@@ -100,6 +101,19 @@ impl Namespace {
                 anyhow::bail!("waited {} s for {name} to be {what}; it is now {now:#?}", limit.as_secs())
             }
         }
+    }
+
+    /// Waits, by a watch, for an event of this reason about the object called `name`.
+    ///
+    /// # Errors
+    /// Fails when there is none within `limit`.
+    pub async fn wait_for_event(&self, name: &str, reason: &str, limit: Duration) -> Result<Event> {
+        let about = watcher::Config::default().fields(&format!("involvedObject.name={name},reason={reason}"));
+        let mut events = std::pin::pin!(watcher::watcher(self.api(), about).applied_objects());
+        let first = tokio::time::timeout(limit, events.try_next()).await;
+        let first = first
+            .with_context(|| format!("waited {} s for an event {reason} about {name}", limit.as_secs()))?;
+        first?.context("the watch of events ended")
     }
 
     /// Deletes the namespace without waiting for its contents to go.

@@ -1,6 +1,8 @@
 //! The audit log, read back to count requests.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -66,13 +68,43 @@ impl AuditEvent {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<AuditEvent>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the audit log {}", path.display()))?;
-    // The last line may be half written.
-    let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
-    complete
-        .lines()
-        .map(|line| serde_json::from_str(line).context("the audit log has a line that is no event"))
-        .collect()
+/// An audit log, from a moment on.
+#[derive(Debug)]
+pub struct AuditLog {
+    path: PathBuf,
+    start: u64,
+}
+
+impl AuditLog {
+    /// All of the log at `path`.
+    pub(crate) fn whole(path: PathBuf) -> Self {
+        Self { path, start: 0 }
+    }
+
+    /// What the log at `path` will have from now on.
+    pub(crate) fn from_now_on(path: PathBuf) -> Result<Self> {
+        let log = std::fs::metadata(&path).with_context(|| no_log(&path))?;
+        Ok(Self { start: log.len(), path })
+    }
+
+    /// The requests that were answered since then, oldest first.
+    ///
+    /// # Errors
+    /// Fails when the log cannot be read.
+    pub fn events(&self) -> Result<Vec<AuditEvent>> {
+        let mut file = File::open(&self.path).with_context(|| no_log(&self.path))?;
+        file.seek(SeekFrom::Start(self.start))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        // The last line may be half written.
+        let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+        complete
+            .lines()
+            .map(|line| serde_json::from_str(line).context("the audit log has a line that is no event"))
+            .collect()
+    }
+}
+
+fn no_log(path: &Path) -> String {
+    format!("cannot read the audit log {}", path.display())
 }

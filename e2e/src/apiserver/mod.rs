@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub use audit::{AuditEvent, AuditObject, AuditStatus, AuditUser};
+pub use audit::{AuditEvent, AuditLog, AuditObject, AuditStatus, AuditUser};
 
 use crate::control_plane::ControlPlane;
 use crate::tools;
@@ -99,7 +99,7 @@ impl ApiServer {
     /// # Errors
     /// Fails when the log cannot be read.
     pub fn audit_events(&self) -> Result<Vec<AuditEvent>> {
-        audit::read(&self.audit_log())
+        AuditLog::whole(self.audit_log()).events()
     }
 
     async fn wait_until_ready(&mut self) -> Result<()> {
@@ -143,10 +143,14 @@ impl Drop for ApiServer {
 
 /// A client for whatever cluster the kubeconfig names as current.
 pub(crate) async fn client_of(kubeconfig: &Path) -> Result<Client> {
+    Ok(Client::try_from(config_of(kubeconfig).await?)?)
+}
+
+/// How to reach whatever cluster the kubeconfig names as current, and as whom.
+pub(crate) async fn config_of(kubeconfig: &Path) -> Result<kube::Config> {
     let read = Kubeconfig::read_from(kubeconfig)
         .with_context(|| format!("cannot read the kubeconfig {}", kubeconfig.display()))?;
-    let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
+    Ok(kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)
 }
 
 fn supervise(plane: &ControlPlane, etcd: &Path, apiserver: &Path) -> Result<Child> {

@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use kube::Client;
+use kube::config::AuthInfo;
 
+use crate::AuditLog;
 use crate::command::{output, run};
 use crate::control_plane::ControlPlane;
 use crate::images::{COREDNS, Image, PAUSE};
@@ -145,6 +147,14 @@ impl Cluster {
         let mut kubectl = Command::new(tools::path("kubectl")?);
         kubectl.arg("--kubeconfig").arg(self.kubeconfig()).env_remove("KUBECONFIG");
         Ok(kubectl)
+    }
+
+    /// The requests that the API server answers from now on.
+    ///
+    /// # Errors
+    /// Fails when the cluster is not up.
+    pub fn audit_log(&self) -> Result<AuditLog> {
+        AuditLog::from_now_on(self.plane.audit_log())
     }
 
     /// One command at a time changes a cluster.
@@ -302,4 +312,18 @@ pub async fn client() -> Result<Client> {
         .await
         .context("the local cluster does not answer; start it again: make down up")?;
     Ok(client)
+}
+
+/// A client that has no more rights than the owner of a service account's token.
+///
+/// # Errors
+/// Fails when no cluster is known.
+pub async fn client_with_token(token: &str) -> Result<Client> {
+    let mut config = if is_foreign() {
+        kube::Config::infer().await?
+    } else {
+        crate::apiserver::config_of(&Cluster::new().kubeconfig()).await?
+    };
+    config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
+    Ok(Client::try_from(config)?)
 }

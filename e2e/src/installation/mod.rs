@@ -3,6 +3,7 @@
 mod keys;
 mod port_forward;
 mod storage;
+mod writes;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,6 +13,7 @@ use trellis_storage::Storage;
 
 pub use keys::{Keys, User};
 pub use port_forward::PortForward;
+pub use writes::job_writes;
 
 use crate::cluster::{self, Cluster};
 use crate::command::{output, run};
