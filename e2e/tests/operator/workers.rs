@@ -1,0 +1,148 @@
+//! Plays the kubelet and the workers of one namespace: pods get ready, and jobs are reported on as `docs/architecture.md` asks.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use trellis_crds::conditions::{self, NewCondition, READY, RECONCILING, reason};
+use trellis_crds::{Attempt, FailureReason, GenerationJob, GenerationJobStatus, Outcome, OutputFile, Phase};
+use trellis_e2e::Namespace;
+
+/// Makes every pod ready, but for those of pools that are labelled `start: never`, and does with each job as its label `play` says:
+/// `complete`, `hold`, `transient` or `invalid`. Ends when dropped.
+pub(crate) struct Workers {
+    _tasks: JoinSet<()>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// What the workers saw.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    /// The names of jobs in the order in which their attempts began.
+    pub(crate) begun: Vec<String>,
+    /// Jobs that came to a worker which had another one.
+    pub(crate) clashes: Vec<String>,
+    running: BTreeSet<(String, String)>,
+}
+
+impl Workers {
+    pub(crate) fn start(namespace: &Namespace) -> Self {
+        let log = Arc::<Mutex<Log>>::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(start_pods(namespace.api()));
+        tasks.spawn(run_jobs(namespace.api(), log.clone()));
+        Self { _tasks: tasks, log }
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        locked(&self.log).clone()
+    }
+}
+
+/// Writes a pod's status as a kubelet would.
+pub(crate) async fn set_pod_status(pods: &Api<Pod>, name: &str, status: Value) -> kube::Result<Pod> {
+    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await
+}
+
+async fn start_pods(pods: Api<Pod>) {
+    let mut changes =
+        watcher(pods.clone(), watcher::Config::default()).default_backoff().applied_objects().boxed();
+    while let Some(Ok(pod)) = changes.next().await {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let never = pod.labels().get("start").is_some_and(|start| start == "never");
+        if phase == Some("Pending") && !never && pod.metadata.deletion_timestamp.is_none() {
+            let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+            // It may be deleted by now.
+            let _ = set_pod_status(&pods, &pod.name_any(), ready).await;
+        }
+    }
+}
+
+async fn run_jobs(jobs: Api<GenerationJob>, log: Arc<Mutex<Log>>) {
+    let changes = watcher(jobs.clone(), watcher::Config::default()).default_backoff();
+    let react = async |change| match change {
+        Ok(watcher::Event::Apply(job) | watcher::Event::InitApply(job)) => take(&jobs, job, &log).await,
+        Ok(watcher::Event::Delete(job)) => locked(&log).ended(&job.name_any()),
+        _ => {}
+    };
+    changes.for_each_concurrent(64, react).await;
+}
+
+fn locked(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().expect("nothing panics while it holds the log")
+}
+
+async fn take(jobs: &Api<GenerationJob>, mut job: GenerationJob, log: &Mutex<Log>) {
+    let name = job.name_any();
+    let runs = job.phase() == Phase::Processing && job.current_attempt_ended().is_none();
+    let worker = job.assignment().map(|assignment| assignment.worker.clone()).filter(|_| runs);
+    locked(log).note(&name, worker.clone());
+    let play = job.labels().get("play").cloned().unwrap_or_default();
+    let Some(status) = job.status.as_mut().filter(|_| worker.is_some()) else { return };
+    match play.as_str() {
+        "complete" => complete(status, &name),
+        "transient" => end(status, Outcome::Failed, Some(FailureReason::Transient)),
+        "invalid" => end(status, Outcome::Failed, Some(FailureReason::InvalidInput)),
+        _ => return,
+    }
+    // On a conflict the next change is looked at.
+    let _ = jobs.replace_status(&name, &PostParams::default(), &job).await;
+}
+
+fn end(status: &mut GenerationJobStatus, outcome: Outcome, reason: Option<FailureReason>) {
+    let Some(assignment) = status.assignment.clone() else { return };
+    let (number, worker, start) = (assignment.attempt, assignment.worker, assignment.time);
+    let end = MicroTime(Timestamp::now());
+    let message = Some("as the test asked".into());
+    status.record_attempt(Attempt { number, worker, start, end, outcome, reason, message });
+}
+
+fn complete(status: &mut GenerationJobStatus, name: &str) {
+    end(status, Outcome::Succeeded, None);
+    status.phase = Some(Phase::Completed);
+    status.completion_time = Some(MicroTime(Timestamp::now()));
+    status.outputs = vec![OutputFile {
+        format: "glb".into(),
+        uri: format!("gs://assets/out/{name}/model.glb"),
+        bytes: 1,
+        sha256: "0".repeat(64),
+    }];
+    for (kind, holds) in [(READY, true), (RECONCILING, false)] {
+        let new = NewCondition {
+            kind,
+            holds,
+            reason: reason::COMPLETED,
+            message: "The asset is there.",
+            observed_generation: status.observed_generation,
+        };
+        conditions::set(&mut status.conditions, new, Timestamp::now());
+    }
+}
+
+impl Log {
+    fn ended(&mut self, job: &str) {
+        self.running.retain(|(_, running)| running != job);
+    }
+
+    fn note(&mut self, job: &str, worker: Option<String>) {
+        let known = self.running.iter().find(|(_, running)| running == job).cloned();
+        if known.as_ref().map(|(worker, _)| worker) == worker.as_ref() {
+            return;
+        }
+        known.iter().for_each(|known| _ = self.running.remove(known));
+        let Some(worker) = worker else { return };
+        self.begun.push(job.to_owned());
+        if let Some((_, other)) = self.running.iter().find(|(busy, _)| *busy == worker) {
+            self.clashes.push(format!("{worker} has {other} and gets {job}"));
+        }
+        self.running.insert((worker, job.to_owned()));
+    }
+}
