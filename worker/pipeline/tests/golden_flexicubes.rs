@@ -33,7 +33,7 @@ fn compare(
     vertices: &VertexValues,
     weights: &CubeWeights,
 ) -> Surface {
-    let surface = extract(&Field::new(resolution, vertices, weights).unwrap());
+    let surface = extract(&Field::new(resolution, &inside(vertices), vertices, weights).unwrap());
     let rows = |flat: &[f32], width: i64| Tensor::from_slice(flat).reshape([-1, width]);
     let faces: Vec<i32> = surface.faces.iter().flatten().map(|&vertex| vertex as i32).collect();
     stage.exact(&format!("{case}.faces"), &Tensor::from_slice(&faces).reshape([-1, 3]));
@@ -42,6 +42,10 @@ fn compare(
         stage.close(&format!("{case}.colors"), &rows(&surface.attributes, 6));
     }
     surface
+}
+
+fn inside(vertices: &VertexValues) -> Tensor {
+    vertices.coords.index_select(0, &vertices.sdf.lt(0.0).nonzero().flatten(0, -1))
 }
 
 fn no_weights(device: Device) -> CubeWeights {
@@ -78,16 +82,9 @@ fn surfaces_are_those_of_the_reference() {
 fn what_is_left_out_of_a_field_counts_as_outside() {
     let Some(stage) = Stage::open("12_flexicubes") else { return };
     let all = vertices(&stage, "torus_plain", 32, false);
-    let inside = all.sdf.lt(0.0).nonzero().flatten(0, -1);
-    let pick = |values: &Tensor| values.index_select(0, &inside);
-    let sparse = VertexValues {
-        coords: pick(&all.coords),
-        sdf: pick(&all.sdf),
-        deform: pick(&all.deform),
-        attributes: pick(&all.attributes),
-    };
-    let surface = extract(&Field::new(32, &sparse, &no_weights(stage.device)).unwrap());
     let dense = compare(&stage, "torus_plain", 32, &all, &no_weights(stage.device));
+    let sparse = all.at(&all.sdf.lt(0.0).nonzero().flatten(0, -1)).unwrap();
+    let surface = extract(&Field::new(32, &inside(&all), &sparse, &no_weights(stage.device)).unwrap());
     assert_eq!(surface.faces, dense.faces);
 }
 
@@ -99,7 +96,7 @@ fn a_voxel_outside_the_grid_is_refused() {
         deform: Tensor::zeros([1, 3], (Kind::Float, Device::Cpu)),
         attributes: Tensor::zeros([1, 0], (Kind::Float, Device::Cpu)),
     };
-    assert!(Field::new(8, &vertices, &no_weights(Device::Cpu)).is_err());
+    assert!(Field::new(8, &inside(&vertices), &vertices, &no_weights(Device::Cpu)).is_err());
 }
 
 #[test]
@@ -110,7 +107,10 @@ fn voxels_out_of_order_are_refused() {
         deform: Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)),
         attributes: Tensor::zeros([2, 0], (Kind::Float, Device::Cpu)),
     };
-    let is_field = |coords| Field::new(8, &vertices(coords), &no_weights(Device::Cpu)).is_ok();
+    let is_field = |coords| {
+        let vertices = vertices(coords);
+        Field::new(8, &inside(&vertices), &vertices, &no_weights(Device::Cpu)).is_ok()
+    };
     assert!(is_field(&[0, 1, 0, 0, 2, 0]));
     assert!(!is_field(&[0, 2, 0, 0, 1, 0]));
     assert!(!is_field(&[0, 1, 0, 0, 1, 0]));

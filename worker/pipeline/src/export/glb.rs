@@ -1,5 +1,6 @@
 //! Binary glTF 2.0 (<https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html>): one mesh with vertex colours.
 
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use crate::mesh::{Mesh, linear_from_srgb};
@@ -23,7 +24,7 @@ pub fn write(mesh: &Mesh) -> Result<Vec<u8>> {
     }
     let positions: Vec<_> = mesh.vertices.iter().copied().map(y_up).collect();
     let normals: Vec<_> = mesh.normals.iter().copied().map(y_up).collect();
-    let colors: Vec<_> = mesh.colors.iter().map(|color| color.map(linear_from_srgb)).collect();
+    let colors: Vec<_> = mesh.colors.par_iter().map(|color| color.map(linear_from_srgb)).collect();
     if ![&positions, &normals, &colors]
         .iter()
         .all(|values| values.as_flattened().iter().all(|v| v.is_finite()))

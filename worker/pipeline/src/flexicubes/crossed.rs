@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::cases::{CASES, Case};
 use super::columns::Columns;
+use super::field::Field;
 use super::signs::{Signs, above, bit, positions};
 
 /// A cube whose corners are not all on one side.
@@ -33,7 +34,8 @@ pub(super) struct CrossedCubes {
 }
 
 impl CrossedCubes {
-    pub(super) fn find(signs: &Signs, resolution: usize) -> Self {
+    pub(super) fn find(field: &Field) -> Self {
+        let (signs, resolution) = (&field.signs, field.resolution);
         let slab =
             |x| (0..resolution).flat_map(move |y| in_column(signs, resolution, x, y)).collect::<Vec<_>>();
         let mut cubes: Vec<Cube> = (0..resolution).into_par_iter().flat_map_iter(slab).collect();

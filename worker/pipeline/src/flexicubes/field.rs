@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::columns::Columns;
+use super::signs::Signs;
 use crate::{Error, Result};
 
 /// Numbers for each cube: 12 for its edges (β), 8 for its corners (α), one for the splitting of quads (γ).
@@ -25,6 +26,23 @@ pub struct VertexValues {
     pub attributes: Tensor,
 }
 
+impl VertexValues {
+    /// The values of some rows.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn at(&self, rows: &Tensor) -> Result<Self> {
+        let pick = |values: &Tensor| values.f_index_select(0, rows);
+        let Self { coords, sdf, deform, attributes } = self;
+        Ok(Self {
+            coords: pick(coords)?,
+            sdf: pick(sdf)?,
+            deform: pick(deform)?,
+            attributes: pick(attributes)?,
+        })
+    }
+}
+
 /// Raw weights of cubes.
 #[derive(Debug)]
 pub struct CubeWeights {
@@ -34,12 +52,12 @@ pub struct CubeWeights {
     pub raw: Tensor,
 }
 
-/// A grid of signed distances in [-½, ½]³. It is given where it matters: at all other vertices the distance is +1
-/// (outside) without deformation, and all other cubes have raw weights of zero.
+/// A grid of signed distances in [-½, ½]³. Values are given where they matter: at other vertices the distance is +1
+/// (outside) without deformation, and other cubes have raw weights of zero.
 #[derive(Debug)]
 pub struct Field {
     pub(super) resolution: usize,
-    pub(super) coords: Vec<[u16; 3]>,
+    pub(super) signs: Signs,
     vertices: Columns,
     pub(super) channels: usize,
     /// Distance, displacement and attributes, vertex by vertex.
@@ -49,12 +67,19 @@ pub struct Field {
 }
 
 impl Field {
-    /// A field over `resolution`³ cubes.
+    /// A field over `resolution`³ cubes. `inside` `[K, 3]` are all vertices with a negative distance, in any order;
+    /// `vertices` and `cubes` matter where a cube has corners on both sides.
     ///
     /// # Errors
     /// When coordinates lie outside the grid or are out of order, shapes do not fit each other, or libtorch fails.
-    pub fn new(resolution: u16, vertices: &VertexValues, cubes: &CubeWeights) -> Result<Self> {
+    pub fn new(
+        resolution: u16,
+        inside: &Tensor,
+        vertices: &VertexValues,
+        cubes: &CubeWeights,
+    ) -> Result<Self> {
         let side = usize::from(resolution) + 1;
+        check_range(inside, side)?;
         let coords = points(&vertices.coords, side)?;
         let channels = usize::try_from(vertices.attributes.size2()?.1).unwrap_or_default();
         let displacement = vertices.deform.f_tanh()?.f_mul_scalar(0.5 / f64::from(resolution))?;
@@ -62,10 +87,10 @@ impl Field {
         let cube_coords = points(&cubes.coords, side)?;
         Ok(Self {
             resolution: side - 1,
+            signs: Signs::new(inside, side)?,
             vertices: Columns::new(side, coords.iter().copied()),
             channels,
             values: numbers(&Tensor::f_cat(&values, 1)?, (FIXED + channels) * coords.len())?,
-            coords,
             cubes: Columns::new(side, cube_coords.iter().copied()),
             weights: numbers(&activate(&cubes.raw)?, CUBE_WEIGHTS * cube_coords.len())?,
         })
@@ -86,13 +111,6 @@ impl Field {
     pub(super) fn weights(&self, coords: [usize; 3]) -> Weights<'_> {
         let row = self.cubes.row(coords);
         Weights(row.map(|row| &self.weights[row * CUBE_WEIGHTS..][..CUBE_WEIGHTS]))
-    }
-
-    /// The vertices that lie inside.
-    pub(super) fn inside(&self) -> impl Iterator<Item = [usize; 3]> {
-        let rows = self.values.chunks_exact(FIXED + self.channels);
-        let is_inside = |(_, values): &(&[u16; 3], &[f32])| values.first().is_some_and(|&sdf| sdf < 0.0);
-        self.coords.iter().zip(rows).filter(is_inside).map(|(point, _)| point.map(usize::from))
     }
 }
 
@@ -134,9 +152,9 @@ fn activate(raw: &Tensor) -> Result<Tensor> {
     Ok(Tensor::f_cat(&[edge_and_corner, split], 1)?)
 }
 
-fn points(coords: &Tensor, side: usize) -> Result<Vec<[u16; 3]>> {
-    if coords.size2()?.0 == 0 {
-        return Ok(vec![]);
+fn check_range(coords: &Tensor, side: usize) -> Result<()> {
+    if coords.numel() == 0 {
+        return Ok(());
     }
     let (low, high) = coords.f_aminmax(None, false)?;
     if low.f_int64_value(&[])? < 0 || high.f_int64_value(&[])? >= side as i64 {
@@ -145,6 +163,11 @@ fn points(coords: &Tensor, side: usize) -> Result<Vec<[u16; 3]>> {
             side - 1
         )));
     }
+    Ok(())
+}
+
+fn points(coords: &Tensor, side: usize) -> Result<Vec<[u16; 3]>> {
+    check_range(coords, side)?;
     let flat = Vec::<i16>::try_from(coords.f_to_kind(Kind::Int16)?.f_flatten(0, -1)?)?;
     let points: Vec<[u16; 3]> =
         flat.as_chunks().0.iter().map(|point| point.map(i16::cast_unsigned)).collect();

@@ -14,7 +14,6 @@ pub use field::{CubeWeights, Field, VertexValues};
 
 use crossed::CrossedCubes;
 use dual::DualVertices;
-use signs::Signs;
 
 /// A triangle mesh with attributes at its vertices. Without a crossing it is empty.
 #[derive(Debug)]
@@ -29,12 +28,8 @@ pub struct Surface {
 
 /// Extracts the surface where the distance changes its sign. The same field gives the same bytes on any number of threads.
 pub fn extract(field: &Field) -> Surface {
-    let mut signs = Signs::outside(field.resolution + 1);
-    for vertex in field.inside() {
-        signs.set_inside(vertex);
-    }
-    let crossed = CrossedCubes::find(&signs, field.resolution);
+    let crossed = CrossedCubes::find(field);
     let dual = DualVertices::place(field, &crossed);
-    let faces = quads::connect(field, &signs, &crossed, &dual);
+    let faces = quads::connect(field, &crossed, &dual);
     Surface { vertices: dual.positions, faces, attributes: dual.attributes }
 }

@@ -6,7 +6,7 @@ use super::cases::edge_between;
 use super::crossed::CrossedCubes;
 use super::dual::DualVertices;
 use super::field::Field;
-use super::signs::{Signs, above, bit, positions};
+use super::signs::{above, bit, positions};
 
 /// Where a grid edge lies in each of its four cubes.
 struct EdgeDirection {
@@ -42,13 +42,8 @@ struct Faces {
 }
 
 /// All triangles: those around edges whose first end is outside, then the rest, each in the order of their edges.
-pub(super) fn connect(
-    field: &Field,
-    signs: &Signs,
-    crossed: &CrossedCubes,
-    dual: &DualVertices,
-) -> Vec<[u32; 3]> {
-    let mesher = Mesher { field, signs, crossed, dual, directions: [0, 1, 2].map(EdgeDirection::along) };
+pub(super) fn connect(field: &Field, crossed: &CrossedCubes, dual: &DualVertices) -> Vec<[u32; 3]> {
+    let mesher = Mesher { field, crossed, dual, directions: [0, 1, 2].map(EdgeDirection::along) };
     let slabs: Vec<Faces> = (0..=field.resolution).into_par_iter().map(|x| mesher.slab(x)).collect();
     let outside = slabs.iter().flat_map(|faces| &faces.first_outside);
     outside.chain(slabs.iter().flat_map(|faces| &faces.first_inside)).copied().collect()
@@ -56,7 +51,6 @@ pub(super) fn connect(
 
 struct Mesher<'a> {
     field: &'a Field,
-    signs: &'a Signs,
     crossed: &'a CrossedCubes,
     dual: &'a DualVertices,
     directions: [EdgeDirection; 3],
@@ -68,11 +62,11 @@ impl Mesher<'_> {
         let resolution = self.field.resolution;
         let mut faces = Faces::default();
         for y in 0..=resolution {
-            let column = self.signs.column(x, y);
+            let column = self.field.signs.column(x, y);
             let words = column.len();
             let between = |v: usize| v > 0 && v < resolution;
-            let towards_x = (x < resolution && between(y)).then(|| self.signs.column(x + 1, y));
-            let towards_y = (between(x) && y > 0).then(|| self.signs.column(x, y - 1));
+            let towards_x = (x < resolution && between(y)).then(|| self.field.signs.column(x + 1, y));
+            let towards_y = (between(x) && y > 0).then(|| self.field.signs.column(x, y - 1));
             for word in 0..words {
                 let here = column[word];
                 let x_crossed = towards_x.map_or(0, |next| here ^ next[word]);

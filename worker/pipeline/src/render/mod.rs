@@ -43,7 +43,7 @@ pub fn preview(mesh: &Mesh, size: u32) -> Result<Vec<u8>> {
 
 fn png(pixels: &[[u8; 4]], size: u32) -> Result<Vec<u8>> {
     let mut file = Cursor::new(vec![]);
-    PngEncoder::new_with_quality(&mut file, CompressionType::Default, FilterType::Adaptive)
+    PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Up)
         .write_image(pixels.as_flattened(), size, size, ExtendedColorType::Rgba8)
         .map_err(|error| Error::InvalidInput(format!("the preview could not be written: {error}")))?;
     Ok(file.into_inner())

@@ -1,5 +1,7 @@
 //! Triangles to samples, the nearest in front.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::mesh::srgb_from_linear;
@@ -36,11 +38,13 @@ impl Raster {
     /// Draws the triangles among `corners` on a square of `side` samples. Each band of rows sees all triangles in order,
     /// so that the picture does not depend on the number of threads.
     pub(super) fn draw(side: usize, corners: &[Corner], faces: &[[u32; 3]]) -> Self {
+        let spans: Vec<Range<u16>> =
+            faces.par_iter().map(|face| span_of(face.map(|vertex| corners[vertex as usize]), 1)).collect();
         let mut samples = vec![Sample { depth: f32::INFINITY, light: [0.0; 3] }; side * side];
         samples.par_chunks_mut(side * BAND).enumerate().for_each(|(index, samples)| {
             let mut band = Band { first: index * BAND, side, samples };
-            for face in faces {
-                band.draw(face.map(|vertex| corners[vertex as usize]));
+            for (face, span) in faces.iter().zip(&spans) {
+                band.draw(|| face.map(|vertex| corners[vertex as usize]), span);
             }
         });
         Self { side, samples }
@@ -74,27 +78,28 @@ struct Band<'a> {
 }
 
 impl Band<'_> {
-    fn draw(&mut self, corners: [Corner; 3]) {
-        let rows = self.samples.len() / self.side;
-        let [a, b, c] = corners.map(|corner| corner.place);
-        // Samples lie at the middles of their squares; those between the outermost corners may be inside.
-        let range = |axis: usize, first: usize, count: usize| {
-            let low = a[axis].min(b[axis]).min(c[axis]) - 0.5 - first as f32;
-            let high = a[axis].max(b[axis]).max(c[axis]) - 0.5 - first as f32;
-            low.ceil().max(0.0) as usize..((high.floor() + 1.0).max(0.0) as usize).min(count)
-        };
-        let rows = range(1, self.first, rows);
-        let area = twice_area(a, b, [c[0], c[1]]);
-        if rows.is_empty() || !area.is_normal() {
+    /// Draws a triangle that spans the rows `span` of the picture.
+    fn draw(&mut self, corners: impl FnOnce() -> [Corner; 3], span: &Range<u16>) {
+        let end = self.first + self.samples.len() / self.side;
+        let rows = usize::from(span.start).max(self.first)..usize::from(span.end).min(end);
+        if rows.is_empty() {
             return;
         }
+        let corners = corners();
+        let [a, b, c] = corners.map(|corner| corner.place);
+        let area = twice_area(a, b, [c[0], c[1]]);
+        if !area.is_normal() {
+            return;
+        }
+        let columns = span_of(corners, 0);
+        let columns = usize::from(columns.start)..usize::from(columns.end).min(self.side);
         for row in rows {
-            for column in range(0, 0, self.side) {
-                let at = [column as f32 + 0.5, (self.first + row) as f32 + 0.5];
+            for column in columns.clone() {
+                let at = [column as f32 + 0.5, row as f32 + 0.5];
                 let shares = [twice_area(b, c, at), twice_area(c, a, at), twice_area(a, b, at)]
                     .map(|part| part / area);
                 if shares.iter().all(|&share| share >= 0.0) {
-                    self.samples[row * self.side + column].cover(&corners, shares);
+                    self.samples[(row - self.first) * self.side + column].cover(&corners, shares);
                 }
             }
         }
@@ -113,6 +118,13 @@ impl Sample {
             *self = Self { depth, light: [0, 1, 2].map(blend) };
         }
     }
+}
+
+/// The rows (axis 1) or columns (0) of samples between the outermost corners. Samples lie at the middles of their squares.
+fn span_of(corners: [Corner; 3], axis: usize) -> Range<u16> {
+    let [a, b, c] = corners.map(|corner| corner.place[axis] - 0.5);
+    // A cast keeps what is beyond the numbers of u16, or none, at the nearest of them.
+    a.min(b).min(c).ceil() as u16..(a.max(b).max(c).floor() + 1.0) as u16
 }
 
 fn twice_area(a: [f32; 3], b: [f32; 3], [x, y]: [f32; 2]) -> f32 {

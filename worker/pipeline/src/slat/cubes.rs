@@ -28,6 +28,8 @@ pub struct Corners {
     pub values: VertexValues,
     /// The vertex at each corner of each cube, `[N, 8]`.
     pub of_cubes: Tensor,
+    /// Whether all eight cubes around a vertex were given, `[V]`.
+    pub is_inner: Tensor,
 }
 
 impl CubeLayout {
@@ -46,21 +48,25 @@ impl CubeLayout {
     /// # Errors
     /// When a cube lies outside the grid, there is none, or libtorch fails.
     pub fn field(self, coords: &Tensor, feats: &Tensor) -> Result<Field> {
-        let corners = self.corners(coords, feats)?;
-        // Most cubes do not meet the surface: leave their weights where they are.
-        let inside = corners.values.sdf.f_lt(0.0)?;
-        let inside = inside.f_index_select(0, &corners.of_cubes.f_flatten(0, 1)?)?.f_view([-1, CORNERS])?;
-        let crossed = inside.f_any_dim(1, false)?.f_logical_xor(&inside.f_all_dim(1, false)?)?;
-        let crossed = crossed.f_nonzero()?.f_squeeze_dim(1)?;
-        let weights = feats.f_narrow(1, CORNERS * (1 + DEFORM), WEIGHTS)?;
+        let Corners { values, of_cubes, is_inner } = self.corners(coords, feats)?;
+        let is_inside = values.sdf.f_lt(0.0)?;
+        let inside = is_inside.f_index_select(0, &of_cubes.f_flatten(0, 1)?)?.f_view([-1, CORNERS])?;
+        let is_crossed = inside.f_any_dim(1, false)?.f_logical_xor(&inside.f_all_dim(1, false)?)?;
+        let crossed = rows_where(&is_crossed)?;
         let crossed =
             crossed.f_index_select(0, &keys(&coords.f_index_select(0, &crossed)?)?.f_argsort(0, false)?)?;
-        let pick = |values: &Tensor| values.f_index_select(0, &crossed);
-        Field::new(
-            self.resolution,
-            &corners.values,
-            &CubeWeights { coords: pick(coords)?, raw: pick(&weights)? },
-        )
+
+        // Most vertices and cubes are far from the surface: leave their values where they are. The surface passes
+        // through crossed cubes and through those that the decoder did not give, which only outer vertices touch.
+        let corners = of_cubes.f_index_select(0, &crossed)?.f_flatten(0, 1)?;
+        let near = rows_where(&is_inner.f_logical_not()?.f_index_fill(0, &corners, 1)?)?;
+        let inside = values.coords.f_index_select(0, &rows_where(&is_inside)?)?;
+        let weights = feats.f_narrow(1, CORNERS * (1 + DEFORM), WEIGHTS)?;
+        let cubes = CubeWeights {
+            coords: coords.f_index_select(0, &crossed)?,
+            raw: weights.f_index_select(0, &crossed)?,
+        };
+        Field::new(self.resolution, &inside, &values.at(&near)?, &cubes)
     }
 
     /// Values of the grid vertices: the mean over the cubes that touch each.
@@ -81,7 +87,11 @@ impl CubeLayout {
             deform: mean.f_narrow(1, 1, DEFORM)?,
             attributes: mean.f_narrow(1, 1 + DEFORM, self.attributes)?,
         };
-        Ok(Corners { values, of_cubes: vertices.group_of_row().f_view([-1, CORNERS])? })
+        Ok(Corners {
+            values,
+            of_cubes: vertices.group_of_row().f_view([-1, CORNERS])?,
+            is_inner: vertices.counts().f_eq(CORNERS)?,
+        })
     }
 
     /// `[N, 8, 4 or 10]`: distance, with the bias that makes an untrained model's space empty, deformation, attributes.
@@ -92,4 +102,9 @@ impl CubeLayout {
         let attributes = part(CORNERS * (1 + DEFORM) + WEIGHTS, self.attributes)?;
         Ok(Tensor::f_cat(&[sdf, part(CORNERS, DEFORM)?, attributes], 2)?)
     }
+}
+
+/// The rows at which `[N]` is true, ascending.
+fn rows_where(flags: &Tensor) -> Result<Tensor> {
+    Ok(flags.f_nonzero()?.f_squeeze_dim(1)?)
 }
