@@ -35,7 +35,7 @@ fmt: ## format the sources
 	cargo fmt --all
 
 bench: setup ## time the pipeline on the small model
-	$(call run,trellis) bench --model worker/pipeline/tests/golden/15_end2end/model
+	$(call run,trellis) bench examples/photo/photo.png --model worker/pipeline/tests/golden/15_end2end/model --quality balanced
 
 up: setup ## start the local cluster
 	$(call run,cluster) up

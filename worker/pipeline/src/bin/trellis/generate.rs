@@ -12,7 +12,7 @@ use trellis::pipeline::{Asset, LoadOptions, Options, Pipeline, Precision, Progre
 use trellis::{Error, Result, export, image, render};
 
 /// Side of the preview in pixels.
-const PREVIEW_SIDE: u32 = 512;
+pub(crate) const PREVIEW_SIDE: u32 = 512;
 const BAR_LENGTH: u64 = 1000;
 
 #[derive(Debug, clap::Args)]
@@ -126,7 +126,7 @@ impl Arguments {
 }
 
 /// Decodes a photo; an error names the file.
-fn read(path: &Path) -> Result<::image::RgbaImage> {
+pub(crate) fn read(path: &Path) -> Result<::image::RgbaImage> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
     image::decode(&bytes).map_err(|error| match error {
         Error::InvalidInput(message) => Error::InvalidInput(format!("{}: {message}", path.display())),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "standard output is this program's result")]
 
+mod bench;
 mod generate;
 mod inspect;
 
@@ -23,12 +24,15 @@ enum Command {
     Generate(generate::Arguments),
     /// Say what a model folder holds and what it lacks.
     Inspect(inspect::Arguments),
+    /// Time each stage.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
