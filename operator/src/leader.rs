@@ -89,20 +89,17 @@ impl Candidate {
 
     /// Whether this replica holds the Lease after the attempt.
     async fn try_to_hold(&mut self) -> Result<bool, LeaseError> {
-        if let Some(lease) = self.held.take() {
-            let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions);
-            if self.write(lease, transitions.unwrap_or(0)).await? {
-                return Ok(true);
-            }
+        if let Some(lease) = self.held.take()
+            && self.write(lease).await?
+        {
+            return Ok(true);
         }
         let lease = self.api.get_opt(&self.name).await.map_err(|error| self.failed(error))?;
         let Some(lease) = lease else { return self.create().await };
-        let spec = lease.spec.clone().unwrap_or_default();
-        if !self.is_free(&spec) {
+        if !self.is_free(&lease.spec.clone().unwrap_or_default()) {
             return Ok(false);
         }
-        let transitions = spec.lease_transitions.unwrap_or(0).saturating_add(1);
-        self.write(lease, transitions).await
+        self.write(lease).await
     }
 
     fn is_free(&mut self, spec: &LeaseSpec) -> bool {
@@ -125,27 +122,27 @@ impl Candidate {
     async fn create(&mut self) -> Result<bool, LeaseError> {
         let lease = Lease {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-            spec: Some(self.spec(None, 0)),
+            spec: Some(self.renewed(LeaseSpec::default())),
         };
         let created = self.api.create(&PostParams::default(), &lease).await;
         self.keep(created)
     }
 
     /// Writes the Lease with its resourceVersion: of two replicas that try at once, one fails.
-    async fn write(&mut self, mut lease: Lease, transitions: i32) -> Result<bool, LeaseError> {
-        lease.spec = Some(self.spec(lease.spec, transitions));
+    async fn write(&mut self, mut lease: Lease) -> Result<bool, LeaseError> {
+        lease.spec = Some(self.renewed(lease.spec.unwrap_or_default()));
         let written = self.api.replace(&self.name, &PostParams::default(), &lease).await;
         self.keep(written)
     }
 
-    fn spec(&self, old: Option<LeaseSpec>, transitions: i32) -> LeaseSpec {
-        let old = old.unwrap_or_default();
+    fn renewed(&self, old: LeaseSpec) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let acquired = old.acquire_time.filter(|_| old.lease_transitions == Some(transitions));
+        let keeps = old.holder_identity.as_ref() == Some(&self.identity);
+        let transitions = old.lease_transitions.unwrap_or(0).saturating_add(i32::from(!keeps));
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-            acquire_time: Some(acquired.unwrap_or_else(|| now.clone())),
+            acquire_time: old.acquire_time.filter(|_| keeps).or(Some(now.clone())),
             renew_time: Some(now),
             lease_transitions: Some(transitions),
             ..LeaseSpec::default()

@@ -18,6 +18,8 @@ pub(crate) struct Census<'a> {
     pub(crate) draining: usize,
     /// Jobs that could run now.
     pub(crate) queued: usize,
+    /// Of those that start, the ones that cannot.
+    pub(crate) stuck: Vec<Uid>,
     /// Idle workers, the longest idle first.
     pub(crate) idle: &'a BTreeSet<(Timestamp, Uid)>,
     /// No worker is made before, because the last ones ended at their start or were refused.
@@ -29,7 +31,7 @@ pub(crate) struct Census<'a> {
 pub(crate) struct Scale {
     /// How many workers to make.
     pub(crate) create: usize,
-    /// Idle workers to delete.
+    /// Workers to delete.
     pub(crate) delete: Vec<Uid>,
     /// When to look again though nothing happens.
     pub(crate) until: Option<Timestamp>,
@@ -47,7 +49,8 @@ impl Census<'_> {
     }
 }
 
-/// Scales up at once, and down when a worker was idle for `idleSeconds`, or when there are more than `max`. Only idle workers go.
+/// Scales up at once, and down when a worker was idle for `idleSeconds`, or when there are more than `max`. Workers that run a job
+/// never go; those that cannot start go first, before a cluster buys a node for them.
 pub(crate) fn scale(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Scale {
     let wanted = census.wanted(pool);
     let alive = census.alive();
@@ -59,12 +62,13 @@ pub(crate) fn scale(pool: &Pool, census: &Census<'_>, now: Timestamp) -> Scale {
             None => Scale { create: room.min(wanted - alive), ..Scale::default() },
         };
     }
-    let too_many = alive.saturating_sub(pool.max());
-    let idle_end = |since: Timestamp| seconds_after(since, pool.spec().idle_seconds);
-    let mut scale = Scale::default();
-    for (index, (since, worker)) in census.idle.iter().take(alive - wanted).enumerate() {
-        let end = idle_end(*since);
-        if index < too_many || now >= end {
+    let (surplus, too_many) = (alive - wanted, alive.saturating_sub(pool.max()));
+    let delete: Vec<Uid> = census.stuck.iter().take(surplus).cloned().collect();
+    let surplus = surplus - delete.len();
+    let mut scale = Scale { delete, ..Scale::default() };
+    for (since, worker) in census.idle.iter().take(surplus) {
+        let end = seconds_after(*since, pool.spec().idle_seconds);
+        if scale.delete.len() < too_many || now >= end {
             scale.delete.push(worker.clone());
         } else {
             scale.until = Some(end);

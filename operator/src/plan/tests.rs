@@ -1,3 +1,7 @@
+//! Decisions, one by one and as a whole.
+
+mod scaling;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
@@ -300,77 +304,4 @@ fn complete(job: &mut GenerationJob, now: Timestamp) {
     let status = job.status.as_mut().unwrap();
     status.phase = Some(Phase::Completed);
     status.completion_time = Some(MicroTime(now));
-}
-
-mod scaling {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::key::Uid;
-    use crate::validate::Pool;
-    use clap::Parser as _;
-
-    fn pool(min: i32, max: i32) -> Pool {
-        let object = serde_json::from_value(json!({
-            "apiVersion": "trellis3d.dev/v1alpha1", "kind": "WorkerPool",
-            "metadata": {
-                "name": "image", "namespace": "a", "uid": "pool-1", "resourceVersion": "1",
-                "creationTimestamp": "2026-01-01T00:00:00Z",
-            },
-            "spec": {
-                "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": min, "max": max},
-                "template": {"spec": {"containers": [{"name": "worker"}]}},
-            },
-        }));
-        let settings = crate::Settings::parse_from([
-            "",
-            "--operator-namespace=o",
-            "--pod-name=p",
-            "--output-uri=gs://b",
-        ]);
-        Pool::new(object.unwrap(), &settings).unwrap()
-    }
-
-    proptest! {
-        #[test]
-        fn a_pool_never_outgrows_max_and_comes_to_rest(
-            min in 0..4_i32, max in 1..6_i32,
-            starting in 0..4_usize, busy in 0..4_usize, draining in 0..3_usize, queued in 0..9_usize,
-            ages in vec(0..200_i32, 0..5),
-        ) {
-            let pool = pool(min.min(max), max);
-            let now = seconds_after(start(), 1_000);
-            let mut idle: BTreeSet<(Timestamp, Uid)> = ages.iter().enumerate()
-                .map(|(index, age)| (seconds_after(now, -age), index.to_string().into()))
-                .collect();
-            let census = Census { starting, busy, draining, queued, idle: &idle, hold_until: None };
-            let (before, wanted) = (census.alive() + draining, census.wanted(&pool));
-            let change = scale(&pool, &census, now);
-            prop_assert!(change.create == 0 || before + change.create <= pool.max());
-            prop_assert!(change.create == 0 || change.delete.is_empty());
-            for deleted in &change.delete {
-                let entry = idle.iter().find(|(_, uid)| uid == deleted).cloned();
-                prop_assert!(idle.remove(&entry.unwrap()), "only idle workers go");
-            }
-            let after = Census { starting: starting + change.create, busy, draining, queued, idle: &idle, hold_until: None };
-            prop_assert!(change.delete.is_empty() || after.alive() >= wanted);
-            let again = scale(&pool, &after, now);
-            prop_assert_eq!((again.create, again.delete.len()), (0, 0), "nothing more to do at the same time");
-        }
-    }
-
-    #[test]
-    fn a_pool_scales_from_zero_for_work_and_back_after_idling() {
-        let pool = pool(0, 3);
-        let none = BTreeSet::new();
-        let census = Census { starting: 0, busy: 0, draining: 0, queued: 10, idle: &none, hold_until: None };
-        assert_eq!(scale(&pool, &census, start()).create, 3);
-        let held = Census { hold_until: Some(seconds_after(start(), 5)), ..census };
-        assert_eq!(scale(&pool, &held, start()).create, 0, "not while starts keep failing");
-        let idle = BTreeSet::from([(start(), "w".into())]);
-        let census = Census { starting: 0, busy: 0, draining: 0, queued: 0, idle: &idle, hold_until: None };
-        let early = scale(&pool, &census, seconds_after(start(), 59));
-        assert_eq!((early.delete.len(), early.until), (0, Some(seconds_after(start(), 60))));
-        assert_eq!(scale(&pool, &census, seconds_after(start(), 60)).delete.len(), 1);
-    }
 }

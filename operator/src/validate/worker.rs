@@ -114,12 +114,11 @@ fn crash(pod: &Pod, terminated: Option<&ContainerStateTerminated>) -> Crash {
 
 /// Why the pod does not get ready: it has no node, or one of its containers waits for something that may never come.
 fn trouble(pod: &Pod) -> Option<Trouble> {
-    let unplaced = condition(pod, "PodScheduled").filter(|condition| {
-        condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable")
-    });
-    if let Some(unplaced) = unplaced {
+    if let Some(unplaced) = condition(pod, "PodScheduled").filter(|condition| condition.status == "False") {
+        // Unschedulable, or SchedulingGated while a quota system holds it back.
+        let reason = unplaced.reason.clone().unwrap_or_default();
         let message = unplaced.message.clone().unwrap_or_default();
-        return Some(Trouble { reason: "Unschedulable".into(), message });
+        return Some(Trouble { reason, message });
     }
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();

@@ -110,6 +110,7 @@ impl PoolIndex {
             busy: self.busy,
             draining: self.draining,
             queued: self.queue.len(),
+            stuck: self.troubles.keys().cloned().collect(),
             idle: &self.idle,
             hold_until: self.hold_until,
         }

@@ -165,7 +165,7 @@ impl World {
             self.delete_worker(&worker, now, batch);
         }
         if deleted > 0 {
-            let note = format!("{deleted} idle workers are deleted.");
+            let note = format!("{deleted} workers that nothing waits for are deleted.");
             batch.push(Action::Announce(Notice::pool(pool, EventType::Normal, "ScaledDown", note)));
         }
         scale.until

@@ -15,6 +15,8 @@ use crate::validate::{Life, Pool, Worker};
 pub(super) struct WorkerEntry {
     pub(super) worker: Worker,
     standing: Standing,
+    /// Since when it has had nothing to do. A deletion that fails does not make it younger.
+    idle_since: Option<Timestamp>,
     /// It was ready at some time, so its end is no failure to start.
     pub(super) was_ready: bool,
     /// It showed no sign of life and is to be replaced.
@@ -60,6 +62,7 @@ impl World {
         let entry = self.workers.entry(uid.clone()).or_insert_with(|| WorkerEntry {
             worker: worker.clone(),
             standing: Standing::Absent,
+            idle_since: None,
             was_ready,
             condemned: false,
             deleting: false,
@@ -106,6 +109,11 @@ impl World {
     fn stand(&mut self, uid: &Uid, standing: Standing, removable: bool) {
         let Some(entry) = self.workers.get_mut(uid) else { return };
         let old = std::mem::replace(&mut entry.standing, standing);
+        match standing {
+            Standing::Idle { since } => entry.idle_since = Some(since),
+            Standing::Starting | Standing::Busy => entry.idle_since = None,
+            Standing::Draining | Standing::Absent => {}
+        }
         let trouble = match &entry.worker.life {
             Life::Starting(trouble) if standing == Standing::Starting => trouble.clone(),
             _ => None,
@@ -174,8 +182,7 @@ impl WorkerEntry {
         } else if self.is_to_be_replaced(load, pool) {
             (Standing::Draining, true)
         } else if self.worker.life == Life::Ready {
-            let since = if let Standing::Idle { since } = self.standing { since } else { now };
-            (Standing::Idle { since }, false)
+            (Standing::Idle { since: self.idle_since.unwrap_or(now) }, false)
         } else {
             (Standing::Starting, false)
         }

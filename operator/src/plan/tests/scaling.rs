@@ -1,0 +1,97 @@
+//! Pools.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::key::Uid;
+use crate::validate::Pool;
+use clap::Parser as _;
+
+fn pool(min: i32, max: i32) -> Pool {
+    let object = serde_json::from_value(json!({
+        "apiVersion": "trellis3d.dev/v1alpha1", "kind": "WorkerPool",
+        "metadata": {
+            "name": "image", "namespace": "a", "uid": "pool-1", "resourceVersion": "1",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {
+            "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": min, "max": max},
+            "template": {"spec": {"containers": [{"name": "worker"}]}},
+        },
+    }));
+    let settings =
+        crate::Settings::parse_from(["", "--operator-namespace=o", "--pod-name=p", "--output-uri=gs://b"]);
+    Pool::new(object.unwrap(), &settings).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn a_pool_never_outgrows_max_and_comes_to_rest(
+        min in 0..4_i32, max in 1..6_i32,
+        starting in 0..4_usize, busy in 0..4_usize, draining in 0..3_usize, queued in 0..9_usize, stuck in 0..3_usize,
+        ages in vec(0..200_i32, 0..5),
+    ) {
+        let pool = pool(min.min(max), max);
+        let now = seconds_after(start(), 1_000);
+        let mut idle: BTreeSet<(Timestamp, Uid)> = ages.iter().enumerate()
+            .map(|(index, age)| (seconds_after(now, -age), index.to_string().into()))
+            .collect();
+        let stuck: Vec<Uid> = (0..stuck.min(starting)).map(|n| format!("stuck-{n}").into()).collect();
+        let census = Census { starting, busy, draining, queued, stuck: stuck.clone(), idle: &idle, hold_until: None };
+        let (before, wanted) = (census.alive() + draining, census.wanted(&pool));
+        let change = scale(&pool, &census, now);
+        prop_assert!(change.create == 0 || before + change.create <= pool.max());
+        prop_assert!(change.create == 0 || change.delete.is_empty());
+        let (gone, given_up): (Vec<&Uid>, Vec<&Uid>) = change.delete.iter().partition(|uid| !stuck.contains(uid));
+        for deleted in gone {
+            let entry = idle.iter().find(|(_, uid)| uid == deleted).cloned();
+            prop_assert!(idle.remove(&entry.unwrap()), "only idle and stuck workers go");
+        }
+        let starting = starting + change.create - given_up.len();
+        let stuck = stuck.iter().filter(|uid| !given_up.contains(uid)).cloned().collect();
+        let after = Census { starting, busy, draining, queued, stuck, idle: &idle, hold_until: None };
+        prop_assert!(change.delete.is_empty() || after.alive() >= wanted);
+        let again = scale(&pool, &after, now);
+        prop_assert_eq!((again.create, again.delete.len()), (0, 0), "nothing more to do at the same time");
+    }
+}
+
+#[test]
+fn a_pool_scales_from_zero_for_work_and_back_after_idling() {
+    let pool = pool(0, 3);
+    let none = BTreeSet::new();
+    let census = Census {
+        starting: 0,
+        busy: 0,
+        draining: 0,
+        queued: 10,
+        stuck: Vec::new(),
+        idle: &none,
+        hold_until: None,
+    };
+    assert_eq!(scale(&pool, &census, start()).create, 3);
+    let held = Census { hold_until: Some(seconds_after(start(), 5)), ..census };
+    assert_eq!(scale(&pool, &held, start()).create, 0, "not while starts keep failing");
+    let idle = BTreeSet::from([(start(), "w".into())]);
+    let census = Census {
+        starting: 0,
+        busy: 0,
+        draining: 0,
+        queued: 0,
+        stuck: Vec::new(),
+        idle: &idle,
+        hold_until: None,
+    };
+    let early = scale(&pool, &census, seconds_after(start(), 59));
+    assert_eq!((early.delete.len(), early.until), (0, Some(seconds_after(start(), 60))));
+    assert_eq!(scale(&pool, &census, seconds_after(start(), 60)).delete.len(), 1);
+}
+
+#[test]
+fn a_worker_that_cannot_start_goes_as_soon_as_nothing_waits_for_it() {
+    let (none, stuck) = (BTreeSet::new(), vec![Uid::from("w")]);
+    let census =
+        Census { starting: 1, busy: 0, draining: 0, queued: 1, stuck, idle: &none, hold_until: None };
+    assert_eq!(scale(&pool(0, 3), &census, start()).delete.len(), 0);
+    assert_eq!(scale(&pool(0, 3), &Census { queued: 0, ..census }, start()).delete.len(), 1);
+}

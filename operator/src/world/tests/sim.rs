@@ -1,0 +1,333 @@
+//! A simulated API server.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use clap::Parser as _;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+use serde_json::json;
+use trellis_crds::{Attempt, FailureReason, GenerationJob, Outcome, Phase, WorkerPool};
+
+use super::*;
+use crate::action::Stored;
+use crate::apply::ApplyError;
+use crate::observe::Observed;
+use crate::status;
+use crate::validate::{Job, Worker};
+
+pub(super) const MAX_WORKERS: usize = 3;
+
+/// The API server, its objects, and the operator's world.
+pub(super) struct Sim {
+    pub(super) world: World,
+    pub(super) now: Timestamp,
+    pub(super) version: u64,
+    pub(super) jobs: BTreeMap<String, GenerationJob>,
+    pub(super) pods: BTreeMap<String, Pod>,
+    pub(super) pool: WorkerPool,
+    pub(super) events: VecDeque<Observed>,
+    pub(super) requests: Vec<Action>,
+    pub(super) writes: usize,
+}
+
+pub(super) fn world() -> World {
+    let settings =
+        Settings::parse_from(["", "--operator-namespace=a", "--pod-name=p", "--output-uri=gs://b"]);
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    World::new(Arc::new(settings), metrics)
+}
+
+impl Sim {
+    pub(super) fn new() -> Self {
+        let pool = serde_json::from_value(json!({
+            "apiVersion": "trellis3d.dev/v1alpha1", "kind": "WorkerPool",
+            "metadata": {
+                "name": "image", "namespace": "a", "uid": "pool", "resourceVersion": "1", "generation": 1,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {
+                "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": 0, "max": MAX_WORKERS},
+                "template": {"spec": {"containers": [{"name": "worker"}]}},
+            },
+        }));
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let (jobs, pods, events, requests) = Default::default();
+        let mut sim = Self {
+            world: world(),
+            now,
+            version: 1,
+            jobs,
+            pods,
+            pool: pool.unwrap(),
+            events,
+            requests,
+            writes: 0,
+        };
+        sim.restart();
+        sim
+    }
+
+    /// A new process lists everything.
+    pub(super) fn restart(&mut self) {
+        self.world = world();
+        self.requests.clear();
+        self.events.clear();
+        let jobs =
+            self.jobs.values().cloned().map(|job| Observed::Job(Event::InitApply(DeserializeGuard(Ok(job)))));
+        let pods = self
+            .pods
+            .values()
+            .cloned()
+            .map(|pod| Observed::Worker(Event::InitApply(DeserializeGuard(Ok(pod)))));
+        let pool = Observed::Pool(Event::InitApply(DeserializeGuard(Ok(self.pool.clone()))));
+        let begin = [Observed::Job(Event::Init), Observed::Pool(Event::Init), Observed::Worker(Event::Init)];
+        let end = [
+            Observed::Job(Event::InitDone),
+            Observed::Pool(Event::InitDone),
+            Observed::Worker(Event::InitDone),
+        ];
+        let all: Vec<_> = begin.into_iter().chain(jobs).chain(pods).chain([pool]).chain(end).collect();
+        all.into_iter().for_each(|event| self.world.observe(event, self.now));
+        self.world.begin_term();
+    }
+
+    /// The new leader's caches lag, but it lists what runs before it decides.
+    pub(super) fn take_over(&mut self) {
+        self.world.end_term(self.now);
+        self.requests.clear();
+        let runs = |job: &&GenerationJob| job.phase() == Phase::Processing;
+        let jobs = self
+            .jobs
+            .values()
+            .filter(runs)
+            .cloned()
+            .map(|job| Observed::Job(Event::Apply(DeserializeGuard(Ok(job)))));
+        let pods =
+            self.pods.values().cloned().map(|pod| Observed::Worker(Event::Apply(DeserializeGuard(Ok(pod)))));
+        let all: Vec<_> = pods.chain(jobs).collect();
+        all.into_iter().for_each(|event| self.world.observe(event, self.now));
+        self.world.begin_term();
+    }
+
+    pub(super) fn plan(&mut self) {
+        let mut batch = Batch::new(self.requests.len());
+        if self.requests.len() < MOST_IN_FLIGHT {
+            self.world.plan(self.now, &mut batch);
+        }
+        let actions = batch.into_actions();
+        self.requests.extend(actions.into_iter().filter(|action| !matches!(action, Action::Announce(_))));
+    }
+
+    pub(super) fn next_version(&mut self) -> Option<String> {
+        self.version += 1;
+        Some(self.version.to_string())
+    }
+
+    pub(super) fn create_job(&mut self, priority: i32) {
+        let version = self.next_version();
+        let name = format!("job-{}", self.version);
+        let spec = json!({"input": {"image": {"sources": [{"uri": "gs://b/i.png"}]}}, "priority": priority, "backoffLimit": 2});
+        let mut job = GenerationJob::new(&name, serde_json::from_value(spec).unwrap());
+        job.metadata.namespace = Some("a".into());
+        job.metadata.uid = Some(name.clone());
+        job.metadata.generation = Some(1);
+        job.metadata.creation_timestamp = Some(Time(self.now));
+        job.metadata.resource_version = version;
+        self.store_job(job);
+    }
+
+    pub(super) fn store_job(&mut self, job: GenerationJob) {
+        self.events.push_back(Observed::Job(Event::Apply(DeserializeGuard(Ok(job.clone())))));
+        self.jobs.insert(job.metadata.name.clone().unwrap(), job);
+    }
+
+    /// Changes the n-th job, or deletes it.
+    pub(super) fn with_job(&mut self, n: usize, change: impl FnOnce(GenerationJob) -> Option<GenerationJob>) {
+        let Some(job) = self.jobs.values().nth(n % self.jobs.len().max(1)).cloned() else { return };
+        match change(job.clone()) {
+            Some(changed) if changed == job => {}
+            Some(mut changed) => {
+                changed.metadata.resource_version = self.next_version();
+                self.store_job(changed);
+            }
+            None => {
+                self.jobs.remove(job.metadata.name.as_deref().unwrap());
+                self.events.push_back(Observed::Job(Event::Delete(DeserializeGuard(Ok(job)))));
+            }
+        }
+    }
+
+    pub(super) fn with_pod(&mut self, n: usize, change: impl FnOnce(Pod) -> Option<Pod>) {
+        let Some(pod) = self.pods.values().nth(n % self.pods.len().max(1)).cloned() else { return };
+        let name = pod.metadata.name.clone().unwrap();
+        match change(pod.clone()) {
+            Some(changed) if changed == pod => {}
+            Some(mut changed) => {
+                changed.metadata.resource_version = self.next_version();
+                self.events.push_back(Observed::Worker(Event::Apply(DeserializeGuard(Ok(changed.clone())))));
+                self.pods.insert(name, changed);
+            }
+            None => {
+                self.pods.remove(&name);
+                self.events.push_back(Observed::Worker(Event::Delete(DeserializeGuard(Ok(pod)))));
+            }
+        }
+    }
+
+    /// The worker of the n-th job reports, where it has one.
+    pub(super) fn report(&mut self, n: usize, outcome: Outcome, reason: Option<FailureReason>) {
+        let now = MicroTime(self.now);
+        self.with_job(n, |mut job| {
+            let runs = job.phase() == Phase::Processing && job.current_attempt_ended().is_none();
+            let Some(status) = job.status.as_mut().filter(|_| runs) else { return Some(job) };
+            let assignment = status.assignment.clone().unwrap();
+            let (number, worker, start) = (assignment.attempt, assignment.worker, assignment.time);
+            status.record_attempt(Attempt {
+                number,
+                worker,
+                start,
+                end: now.clone(),
+                outcome,
+                reason,
+                message: None,
+            });
+            if outcome == Outcome::Succeeded {
+                status.phase = Some(Phase::Completed);
+                status.completion_time = Some(now);
+            }
+            Some(job)
+        });
+    }
+
+    pub(super) fn deliver(&mut self, n: usize) {
+        for event in self.events.drain(..n.min(self.events.len())).collect::<Vec<_>>() {
+            self.world.observe(event, self.now);
+        }
+    }
+
+    pub(super) fn answer(&mut self, n: usize) {
+        if self.requests.is_empty() {
+            return;
+        }
+        self.writes += 1;
+        let request = self.requests.remove(n % self.requests.len());
+        let applied = self.carry_out(request);
+        self.world.settle(applied, self.now);
+    }
+
+    /// Jobs are read back then; of the rest the answer is an error.
+    pub(super) fn lose(&mut self, n: usize) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let unknown = || ApplyError::Unknown("timed out".into());
+        let applied = match self.requests.remove(n % self.requests.len()) {
+            Action::Decide { job, .. } => {
+                let uid = job.identity.uid;
+                let stored = self.jobs.get(&*uid).cloned();
+                let stored = stored.map_or(Stored::Gone, |job| Stored::There(Job::new(job).unwrap()));
+                Applied::Decided { uid, result: Ok(stored), notice: None }
+            }
+            Action::CreateWorker { pool } => {
+                Applied::WorkerCreated { pool: pool.identity.key, result: Err(unknown()) }
+            }
+            Action::DeleteWorker { worker } => {
+                Applied::WorkerDeleted { uid: worker.identity.uid, result: Err(unknown()) }
+            }
+            Action::ReportPool { pool, .. } => {
+                Applied::PoolReported { pool: pool.identity.key, result: Err(unknown()) }
+            }
+            Action::Announce(_) => Applied::Announced,
+        };
+        self.world.settle(applied, self.now);
+    }
+
+    pub(super) fn carry_out(&mut self, request: Action) -> Applied {
+        match request {
+            Action::Announce(_) => Applied::Announced,
+            Action::Decide { job, decision } => {
+                let result = self.decide(&job, &decision);
+                Applied::Decided { uid: job.identity.uid, result, notice: None }
+            }
+            Action::CreateWorker { pool } => {
+                let mut pod = (**pool.pod.as_ref().unwrap()).clone();
+                pod.metadata.resource_version = self.next_version();
+                let name = format!("pod-{}", self.version);
+                pod.metadata.uid = Some(name.clone());
+                pod.metadata.name = Some(name.clone());
+                pod.metadata.creation_timestamp = Some(Time(self.now));
+                self.events.push_back(Observed::Worker(Event::Apply(DeserializeGuard(Ok(pod.clone())))));
+                let result = Ok(Worker::new(&pod).unwrap());
+                self.pods.insert(name, pod);
+                Applied::WorkerCreated { pool: pool.identity.key, result }
+            }
+            Action::DeleteWorker { worker } => {
+                let uid = worker.identity.uid;
+                let version = self.pods.get(&*uid).map(|pod| pod.metadata.resource_version.clone().unwrap());
+                let result = match version {
+                    None => Err(ApplyError::Gone),
+                    Some(version) if version != worker.identity.version.to_string() => {
+                        Err(ApplyError::Conflict)
+                    }
+                    Some(_) => {
+                        let pod = self.pods.remove(&*uid).unwrap();
+                        self.events.push_back(Observed::Worker(Event::Delete(DeserializeGuard(Ok(pod)))));
+                        Ok(())
+                    }
+                };
+                Applied::WorkerDeleted { uid, result }
+            }
+            Action::ReportPool { pool, status } => {
+                self.pool.status = Some(*status);
+                self.pool.metadata.resource_version = self.next_version();
+                let event = Event::Apply(DeserializeGuard(Ok(self.pool.clone())));
+                self.events.push_back(Observed::Pool(event));
+                let result = Ok(Pool::new(self.pool.clone(), &self.world.settings).unwrap());
+                Applied::PoolReported { pool: pool.identity.key, result }
+            }
+        }
+    }
+
+    pub(super) fn decide(&mut self, job: &Job, decision: &Decision) -> Result<Stored, ApplyError> {
+        let Some(mut object) = self.jobs.get(&*job.identity.uid).cloned() else { return Ok(Stored::Gone) };
+        if object.metadata.resource_version != Some(job.identity.version.to_string()) {
+            return Err(ApplyError::Conflict);
+        }
+        match decision {
+            Decision::DeadLetter => {
+                let label = (trellis_crds::labels::DEAD_LETTER.to_owned(), "true".to_owned());
+                object.metadata.labels.get_or_insert_default().extend([label]);
+            }
+            _ => object.status = status::after(job, decision, self.now),
+        }
+        object.metadata.resource_version = self.next_version();
+        self.store_job(object.clone());
+        Ok(Stored::There(Job::new(object).unwrap()))
+    }
+}
+
+pub(super) fn respec(
+    mut job: GenerationJob,
+    change: impl FnOnce(&mut trellis_crds::GenerationJobSpec),
+) -> GenerationJob {
+    let before = job.spec.clone();
+    change(&mut job.spec);
+    if job.spec != before {
+        job.metadata.generation = job.metadata.generation.map(|generation| generation + 1);
+    }
+    job
+}
+
+pub(super) fn in_state(mut pod: Pod, phase: &str, ready: bool) -> Pod {
+    if !is_over(&pod) {
+        let condition = json!({"type": "Ready", "status": if ready { "True" } else { "False" }});
+        pod.status = serde_json::from_value(json!({"phase": phase, "conditions": [condition]})).unwrap();
+    }
+    pod
+}
+
+pub(super) fn is_over(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed"))
+}
