@@ -2,7 +2,8 @@
 
 use crate::flexicubes::Surface;
 
-/// A triangle mesh in the model's frame: z up, the front towards -y, within or near [-½, ½]³.
+/// A triangle mesh in the model's frame: z up, the front towards -y, within or near [-½, ½]³. There are as many normals and
+/// colours as vertices, and faces name no others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
     /// Positions.
