@@ -193,3 +193,42 @@ impl ModelFolder {
         &self.arguments.slat_normalization
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(pipeline: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("pipeline.json"), pipeline).unwrap();
+        ModelFolder::open(folder.path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_folder_that_is_no_image_model_is_told_apart_from_a_damaged_one() {
+        let text = refusal(r#"{"name": "TrellisTextTo3DPipeline", "args": {}}"#);
+        assert!(
+            text.ends_with(
+                "describes a TrellisTextTo3DPipeline; this program runs a TrellisImageTo3DPipeline"
+            ),
+            "{text}"
+        );
+        let empty = refusal(r#"{"name": "TrellisImageTo3DPipeline", "args": {}}"#);
+        assert!(empty.contains("pipeline.json: args: missing field `models`"), "{empty}");
+        let cut_off = refusal(r#"{"name": "Trellis"#);
+        assert!(cut_off.contains("pipeline.json: no pipeline description: EOF"), "{cut_off}");
+    }
+
+    #[test]
+    fn the_sampler_that_is_named_decides_which_parameters_count() {
+        let sampling = |name: &str| {
+            let params = r#"{"steps": 4, "cfg_strength": 3.0, "cfg_interval": [0.5, 1.0], "rescale_t": 2.0}"#;
+            let sampler: Sampler =
+                serde_json::from_str(&format!(r#"{{"name": "{name}", "params": {params}}}"#)).unwrap();
+            sampler.sampling()
+        };
+        assert!(!sampling("FlowEulerSampler").guides(0.7));
+        assert!(sampling("FlowEulerCfgSampler").guides(0.2));
+        assert!(!sampling("FlowEulerGuidanceIntervalSampler").guides(0.2));
+    }
+}

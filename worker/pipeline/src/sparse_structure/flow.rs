@@ -50,6 +50,8 @@ pub struct SparseStructureConfig {
 }
 
 const DEFAULT_HEAD_CHANNELS: i64 = 64;
+/// Beyond any grid that fits a memory.
+const MAX_RESOLUTION: i64 = 1024;
 
 impl SparseStructureConfig {
     fn heads(&self) -> i64 {
@@ -78,9 +80,10 @@ impl SparseStructureConfig {
         if heads < 1 || self.model_channels % heads != 0 {
             return Some(format!("{heads} heads do not divide model_channels {}", self.model_channels));
         }
-        let fits = self.patch_size >= 1 && self.resolution % self.patch_size == 0;
+        let (resolution, patch) = (self.resolution, self.patch_size);
+        let fits = (1..=MAX_RESOLUTION).contains(&resolution) && patch >= 1 && resolution % patch == 0;
         (!fits)
-            .then(|| format!("patch_size {} does not divide resolution {}", self.patch_size, self.resolution))
+            .then(|| format!("patch_size {patch} must divide resolution {resolution}, 1 to {MAX_RESOLUTION}"))
     }
 }
 
