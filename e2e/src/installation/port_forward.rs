@@ -36,7 +36,8 @@ impl PortForward {
             .spawn()
             .context("cannot run kubectl port-forward")?;
         let stdout = child.stdout.take().context("kubectl has no standard output")?;
-        let first = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
+        let mut lines = BufReader::new(stdout).lines();
+        let first = lines.next_line().await?.unwrap_or_default();
         // Forwarding from 127.0.0.1:40123 -> 4443
         let Some(address) = first.split_whitespace().nth(2).filter(|address| address.contains(':')) else {
             let mut said = String::new();
@@ -45,6 +46,8 @@ impl PortForward {
             }
             bail!("cannot reach service {namespace}/{service}: {}", said.trim());
         };
+        // It says more with every connection, and would end where nobody listens.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self { address: address.to_owned(), _kubectl: child })
     }
 
