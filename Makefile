@@ -6,6 +6,8 @@ export TRELLIS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/trellis3d
 export CARGO_TARGET_DIR ?= $(TRELLIS_CACHE)/target
 export LIBTORCH ?= $(TRELLIS_CACHE)/libtorch-2.11.0
 export LD_LIBRARY_PATH := $(LIBTORCH)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
+# Tests share the cores with each other: threads of libtorch that wait must not spin.
+export OMP_WAIT_POLICY ?= passive
 export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
 
 # Tests run what ships: one profile for programs, images and tests. And every build names the whole workspace, because the crates'

@@ -12,6 +12,9 @@ FROM libtorch AS cuda
 COPY cuda/ /usr/local/lib/libtorch/
 RUN ldconfig
 COPY trellis-worker trellis /usr/local/bin/
+# On a node that others use too, threads that spin while they wait for each other cost most of the time; on one's own node sleeping costs nothing
+# that can be measured.
+ENV OMP_WAIT_POLICY=passive
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/trellis-worker"]
 
