@@ -2,6 +2,8 @@
 # scripts/libtorch.sh prints (cp -L). For GPUs: --target cuda, and the context also holds cuda/ (see README.md).
 # Binaries come last, so that a changed one does not repack the libraries.
 FROM debian:bookworm-slim AS libtorch
+# Threads that spin while they wait for each other cost most of the time on a node that others use, too.
+ENV OMP_WAIT_POLICY=passive
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libstdc++6 \
     && rm -rf /var/lib/apt/lists/*
@@ -12,9 +14,6 @@ FROM libtorch AS cuda
 COPY cuda/ /usr/local/lib/libtorch/
 RUN ldconfig
 COPY trellis-worker trellis /usr/local/bin/
-# On a node that others use too, threads that spin while they wait for each other cost most of the time; on one's own node sleeping costs nothing
-# that can be measured.
-ENV OMP_WAIT_POLICY=passive
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/trellis-worker"]
 
