@@ -17,7 +17,7 @@ pub(crate) const MAX_SIDE: u32 = 8192;
 /// The shortest side of an image, in pixels: below it there is nothing to see.
 pub(crate) const MIN_SIDE: u32 = 16;
 
-/// Memory that one decoder may take: an RGBA image of 64 megapixels.
+/// Pixels that a decoder may give: an RGBA image of 64 megapixels. What it takes besides is its own affair: see `DECODERS`.
 const MAX_DECODED_BYTES: u64 = 256 << 20;
 
 /// Why an image was refused.

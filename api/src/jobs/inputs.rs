@@ -12,8 +12,9 @@ use crate::auth::Caller;
 use crate::images::{Image, ImageError};
 use crate::request::Input;
 
-/// How many images are decoded at a time. Each may take 256 MiB, and more would not be faster than the processors are.
-const DECODERS: usize = 2;
+/// How many images are decoded at a time. One may take 700 MiB: a progressive JPEG of the largest size keeps the coefficients of
+/// all its pixels beside them, and its decoder heeds no limit. Two of those are more than a pod of this service has.
+const DECODERS: usize = 1;
 
 /// Why an input cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -67,11 +68,15 @@ impl Inputs {
     }
 
     async fn check(&self, bytes: Bytes) -> Result<Image, ImageError> {
-        let _permit = self.decoders.acquire().await;
+        let permit = self.decoders.clone().acquire_owned().await;
         let max_bytes = self.max_bytes;
-        let check = tokio::task::spawn_blocking(move || Image::check(bytes, max_bytes));
-        // A decoder that panics does so because of the file.
-        check.await.unwrap_or_else(|panic| Err(ImageError::Damaged(panic.to_string())))
+        // The decoder keeps its permit to its end: it goes on when the client goes away.
+        let check = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            Image::check(bytes, max_bytes)
+        });
+        // A decoder that panics does so because of the file. The panic hook has logged where.
+        check.await.unwrap_or_else(|_| Err(ImageError::Damaged("its decoder failed".to_owned())))
     }
 }
 
@@ -81,4 +86,33 @@ fn object_name(caller: &Caller, id: &JobId, image: &Image) -> String {
     let digest = hex::encode(Sha256::digest(&image.bytes));
     let short = digest.get(..16).unwrap_or(&digest);
     format!("{}/{}/image-{short}.{}", caller.namespace, id.as_str(), image.extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{Future as _, poll_fn};
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    /// The only thread for decoders is kept busy, so that what the client left behind has not run yet.
+    #[test]
+    fn a_client_that_goes_away_does_not_free_the_place_of_its_decoder() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (free, busy) = mpsc::channel::<()>();
+            tokio::task::spawn_blocking(move || busy.recv());
+            let storage = Storage::new(trellis_storage::Settings::default());
+            let base = "gs://bucket/inputs".parse().unwrap();
+            let inputs = Inputs::new(storage, HttpsReader::new().unwrap(), base, 1000);
+            {
+                let mut check = pin!(inputs.check(Bytes::from_static(b"no image")));
+                poll_fn(|context| Poll::Ready(assert!(check.as_mut().poll(context).is_pending()))).await;
+            }
+            assert_eq!(inputs.decoders.available_permits(), DECODERS - 1);
+            drop(free);
+            let _all = inputs.decoders.acquire_many(DECODERS as u32).await.unwrap();
+        });
+    }
 }
