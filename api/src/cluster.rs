@@ -16,6 +16,9 @@ use serde::de::DeserializeOwned;
 /// How long a call may take. The API server itself gives up on most after 60 s, long after a client has lost patience.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// The API server takes objects of at most 3 MiB, and those that a request of any use makes have a few kB.
+const TOO_LARGE: &str = "The request's fields beside the image are too large.";
+
 /// Why a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
@@ -72,6 +75,8 @@ impl From<Status> for ClusterError {
             Self::AlreadyExists
         } else if status.is_invalid() {
             Self::Invalid(violations(status))
+        } else if status.code == 413 {
+            Self::Invalid(vec![Violation { field: String::new(), message: TOO_LARGE.to_owned() }])
         } else if status.is_forbidden() && status.message.contains("exceeded quota") {
             Self::QuotaExceeded
         } else if status.code == 429 || status.code >= 500 {
@@ -172,6 +177,13 @@ mod tests {
         for code in [429, 500, 503, 504] {
             assert!(matches!(named(status(code, "", "")), ClusterError::Unavailable(_)), "{code}");
         }
+    }
+
+    /// A prompt of megabytes: the API server reads no object as large as that, so that no rule of the schema refuses it.
+    #[test]
+    fn an_object_too_large_to_be_read_is_the_requests_fault() {
+        let refused = ClusterError::from(status(413, "RequestEntityTooLarge", "limit is 3145728"));
+        assert!(matches!(refused, ClusterError::Invalid(_)), "{refused:?}");
     }
 
     #[test]
