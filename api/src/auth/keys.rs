@@ -131,6 +131,8 @@ impl Key {
             Some("id is empty")
         } else if earlier.iter().any(|other| other.id == self.id) {
             Some("another entry has the same id")
+        } else if earlier.iter().any(|other| other.sha256 == self.sha256) {
+            Some("another entry has the same sha256; each key belongs to one user")
         } else if !is_label_value(&self.user) {
             Some(
                 "user must be a label value: 1 to 63 letters, digits, `-`, `_` or `.`, beginning and ending with a letter or digit",
@@ -242,6 +244,9 @@ mod tests {
         }
         let twice = Keys { keys: [good.keys.clone(), good.keys].concat() };
         assert!(parse(&twice).unwrap_err().to_string().contains("entry 1 (id \"a1\")"));
+        let copied = Key { id: "b1".into(), user: "bob".into(), ..twice.keys[0].clone() };
+        let shared = parse(&Keys { keys: vec![twice.keys[0].clone(), copied] });
+        assert!(shared.unwrap_err().to_string().contains("the same sha256"));
         let unknown = Keys::parse("keys: []\nallow_anonymous: true", Path::new("keys.yaml"));
         assert!(unknown.unwrap_err().to_string().contains("allow_anonymous"));
     }
