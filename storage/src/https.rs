@@ -207,9 +207,18 @@ struct PublicOnly;
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> = lookup_host((name.as_str(), 0)).await?.collect();
+            let addresses: Vec<SocketAddr> = lookup_host((absolute(name.as_str()), 0)).await?.collect();
             all_public(addresses)
         })
+    }
+}
+
+/// `name` with the root's dot, without which a pod's resolver tries it below the cluster's domain first: strangers could find
+/// out by `https://service.namespace/` which Services there are. A name of one part is refused before anything is resolved.
+fn absolute(name: &str) -> String {
+    match name.contains('.') && !name.ends_with('.') {
+        true => format!("{name}."),
+        false => name.to_owned(),
     }
 }
 
@@ -363,6 +372,12 @@ mod tests {
         assert!(all_public(vec![at("8.8.8.8"), at("2606:4700::1111")]).is_ok());
         assert!(all_public(vec![at("8.8.8.8"), at("10.0.0.1")]).is_err());
         assert!(all_public(vec![at("8.8.8.8"), at("fe80::1")]).is_err());
+    }
+
+    #[test]
+    fn names_are_not_looked_for_below_the_clusters_domain() {
+        assert_eq!(absolute("service.namespace"), "service.namespace.");
+        assert_eq!(absolute("example.com."), "example.com.");
     }
 
     /// `localhost` resolves everywhere; the client is asked past the check of the name.
