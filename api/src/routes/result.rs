@@ -1,11 +1,15 @@
 //! `GET /api/v1/jobs/{id}/result`
 
+use std::error::Error as _;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use futures::{Stream, TryStreamExt as _};
 use serde::Deserialize;
+use tracing::Span;
 use trellis_storage::ObjectUri;
 use utoipa::IntoParams;
 
@@ -72,7 +76,18 @@ pub(crate) async fn get(
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
         (ETAG, tag),
     ];
-    Ok((headers, Body::from_stream(reader.into_stream())).into_response())
+    Ok((headers, Body::from_stream(logged(reader.into_stream()))).into_response())
+}
+
+/// An error after the headers can reach the client only as a connection that ends early, so that it is told here.
+fn logged<T>(
+    pieces: impl Stream<Item = Result<T, trellis_storage::Error>> + Send + 'static,
+) -> impl Stream<Item = Result<T, trellis_storage::Error>> + Send + 'static {
+    let span = Span::current();
+    pieces.inspect_err(move |error| {
+        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+        span.in_scope(|| tracing::warn!(cause, "a result ended early"));
+    })
 }
 
 fn has_it(headers: &HeaderMap, tag: &str) -> bool {
