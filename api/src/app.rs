@@ -66,3 +66,51 @@ pub(crate) fn router(app: App, registry: Registry, requests: Requests) -> Router
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(Code::Internal, "The service met a fault of its own.").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use kube::Client;
+    use tower::ServiceExt as _;
+    use trellis_storage::HttpsReader;
+
+    use crate::auth::keys::Key;
+
+    /// A service that has read nothing yet, and a key for it. Kubernetes answers nothing.
+    fn starting() -> (Router, String) {
+        let silent = tower::service_fn(|_: Request<kube::client::Body>| async {
+            std::future::pending::<Result<axum::http::Response<Body>, std::io::Error>>().await
+        });
+        let (jobs, _) = Jobs::watch(Client::new(silent, "default"));
+        let (key, entry) = Key::generate("a".into(), "alice".into(), "team".into()).unwrap();
+        let (_, keys) = watch::channel(Arc::new(Keys { keys: vec![entry] }));
+        let storage = Storage::new(trellis_storage::Settings::default());
+        let settings = Settings {
+            api_keys_file: "keys.yaml".into(),
+            input_uri: "gs://bucket/inputs".into(),
+            storage_emulator_host: None,
+            pool_namespace: "trellis".into(),
+            file_roots: Vec::new(),
+            max_image_bytes: 1000,
+        };
+        let base = settings.input_uri.parse().unwrap();
+        let inputs =
+            Inputs::new(storage.clone(), HttpsReader::new().unwrap(), base, settings.max_image_bytes);
+        let (pools, _) = kube::runtime::reflector::store();
+        let settings = Arc::new(settings);
+        let app = App { settings, keys, jobs, pools, inputs, storage, health: Health::default() };
+        let registry = Registry::new();
+        let requests = Requests::register(&registry).unwrap();
+        (router(app, registry, requests), key)
+    }
+
+    #[tokio::test]
+    async fn before_the_first_reading_nobody_hears_that_they_have_no_jobs() {
+        let (service, key) = starting();
+        let request = Request::get("/api/v1/jobs").header("x-api-key", key).body(Body::empty()).unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

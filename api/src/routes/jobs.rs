@@ -8,6 +8,7 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::cluster::ClusterError;
 use crate::jobs::JobId;
 use crate::jobs::page::{Cursor, page};
 use crate::jobs::view::{Job, JobList, JobStatus, Status};
@@ -39,16 +40,18 @@ pub(crate) struct Listing {
     tag = "jobs",
     operation_id = "list_jobs",
     params(Listing),
-    responses((status = 200, description = "Your jobs", body = JobList), Problems<400>, Problems<401>),
+    responses((status = 200, description = "Your jobs", body = JobList), Problems<400>, Problems<401>, Problems<503>),
     security(("bearer" = []), ("api_key" = [])),
 )]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     Query(listing): Query<Listing>,
-) -> Json<JobList> {
+) -> Result<Json<JobList>, Problem> {
+    // Before the first reading there seems to be no job.
+    app.health.ready().map_err(ClusterError::Unavailable)?;
     let limit = listing.limit.unwrap_or(20).clamp(1, 100);
-    Json(page(app.jobs.all(&caller), listing.status, listing.cursor.as_ref(), limit.into()))
+    Ok(Json(page(app.jobs.all(&caller), listing.status, listing.cursor.as_ref(), limit.into())))
 }
 
 /// See all about a job
