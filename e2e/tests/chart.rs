@@ -76,6 +76,29 @@ async fn every_object_of_the_chart_is_accepted() -> Result<()> {
     namespace.delete().await
 }
 
+#[test]
+fn the_api_reads_results_where_workers_write_files() -> Result<()> {
+    let files =
+        ["--set", "storage.outputUri=file:///assets/out", "--set", "api.volumeMounts[0].mountPath=/assets"];
+    let chart = render("files", &files)?;
+    let api = chart.split("---").find(|object| object.contains("name: API_KEYS_FILE")).context("no API")?;
+    assert!(api.contains("name: TRELLIS_FILE_ROOTS\n              value: \"/assets/out\""), "{api}");
+    assert!(api.contains("mountPath: /assets\n"), "{api}");
+    Ok(())
+}
+
+/// It would not start with such a key, or would keep the keys it had.
+#[test]
+fn a_key_that_the_api_does_not_take_is_refused_at_once() -> Result<()> {
+    let key = |user: &str| {
+        let sha256 = "0".repeat(64);
+        format!(r#"api.keys=[{{"id":"a","user":"{user}","namespace":"team","sha256":"{sha256}"}}]"#)
+    };
+    render("keys", &["--set-json", &key("alice")])?;
+    assert!(render("keys", &["--set-json", &key("alice smith")]).is_err());
+    Ok(())
+}
+
 /// A namespace with the chart in it; the release has the namespace's name, so that no other test's objects are in the way.
 struct Installation {
     server: &'static ApiServer,
