@@ -42,7 +42,7 @@ pub(crate) async fn image_to_3d(
 
 /// Make an asset from a description
 ///
-/// Needs a worker pool whose model takes text.
+/// Needs a worker pool whose model takes text; workers of release 0.1 take images alone.
 #[utoipa::path(
     post,
     path = "/api/v1/generate/text-to-3d",

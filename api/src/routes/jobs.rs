@@ -90,7 +90,7 @@ pub(crate) async fn status(
 
 /// End and delete a job
 ///
-/// A job that runs is stopped. The files that a finished job made stay in the storage.
+/// A job that runs is stopped. Its image, and the files that a finished job made, stay in the storage.
 #[utoipa::path(
     delete,
     path = "/api/v1/jobs/{id}",
