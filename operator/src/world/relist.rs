@@ -22,7 +22,8 @@ pub(super) struct Relists {
 
 #[derive(Debug, Default)]
 struct Relist {
-    seen: HashSet<Uid>,
+    /// What the list has shown; `None` while none is under way.
+    seen: Option<HashSet<Uid>>,
     done: bool,
 }
 
@@ -33,12 +34,12 @@ impl Relists {
 
     /// A list that is under way may be older than this write of ours.
     pub(super) fn keep_job(&mut self, uid: &Uid) {
-        self.jobs.seen.insert(uid.clone());
+        self.jobs.note(uid.clone());
     }
 
     /// See [`Relists::keep_job`].
     pub(super) fn keep_worker(&mut self, uid: &Uid) {
-        self.workers.seen.insert(uid.clone());
+        self.workers.note(uid.clone());
     }
 }
 
@@ -72,14 +73,14 @@ impl World {
 
     fn step_jobs(&mut self, step: Step<Job>, now: Timestamp) {
         match step {
-            Step::ListBegins => self.relists.jobs.seen.clear(),
+            Step::ListBegins => self.relists.jobs.begin(),
             Step::ListEnds => {
                 let seen = self.relists.jobs.end();
                 let gone: Vec<Uid> = self.jobs.keys().filter(|uid| !seen.contains(*uid)).cloned().collect();
                 gone.iter().for_each(|uid| self.remove_job(uid, now));
             }
             Step::Listed(uid, job) => {
-                self.relists.jobs.seen.insert(uid);
+                self.relists.jobs.note(uid);
                 job.into_iter().for_each(|job| self.observe_job(job, now));
             }
             Step::Changed(_, Some(job)) => self.observe_job(job, now),
@@ -89,7 +90,7 @@ impl World {
 
     fn step_workers(&mut self, step: Step<Worker>, now: Timestamp) {
         match step {
-            Step::ListBegins => self.relists.workers.seen.clear(),
+            Step::ListBegins => self.relists.workers.begin(),
             Step::ListEnds => {
                 let seen = self.relists.workers.end();
                 let gone: Vec<Uid> =
@@ -97,7 +98,7 @@ impl World {
                 gone.iter().for_each(|uid| self.remove_worker(uid));
             }
             Step::Listed(uid, worker) => {
-                self.relists.workers.seen.insert(uid);
+                self.relists.workers.note(uid);
                 worker.into_iter().for_each(|worker| self.observe_worker(worker, now));
             }
             Step::Changed(_, Some(worker)) => self.observe_worker(worker, now),
@@ -107,7 +108,7 @@ impl World {
 
     fn step_pools(&mut self, step: Step<Pool>, now: Timestamp) {
         match step {
-            Step::ListBegins => self.relists.pools.seen.clear(),
+            Step::ListBegins => self.relists.pools.begin(),
             Step::ListEnds => {
                 let seen = self.relists.pools.end();
                 let pools = self.pools.values().map(|pool| &pool.identity.uid);
@@ -115,7 +116,7 @@ impl World {
                 gone.iter().for_each(|uid| self.remove_pool(uid, now));
             }
             Step::Listed(uid, pool) => {
-                self.relists.pools.seen.insert(uid);
+                self.relists.pools.note(uid);
                 pool.into_iter().for_each(|pool| self.observe_pool(pool, now));
             }
             Step::Changed(_, Some(pool)) => self.observe_pool(pool, now),
@@ -160,8 +161,34 @@ impl World {
 }
 
 impl Relist {
+    fn begin(&mut self) {
+        self.seen = Some(HashSet::new());
+    }
+
+    fn note(&mut self, uid: Uid) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(uid);
+        }
+    }
+
     fn end(&mut self) -> HashSet<Uid> {
         self.done = true;
-        std::mem::take(&mut self.seen)
+        self.seen.take().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_remembered_only_while_a_list_is_under_way() {
+        let mut relists = Relists::default();
+        relists.keep_job(&"before".into());
+        relists.jobs.begin();
+        relists.keep_job(&"during".into());
+        assert_eq!(relists.jobs.end(), HashSet::from(["during".into()]));
+        (0..1000).for_each(|job| relists.keep_job(&job.to_string().as_str().into()));
+        assert!(relists.jobs.seen.is_none(), "grows with every job: {:?}", relists.jobs);
     }
 }
