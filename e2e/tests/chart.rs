@@ -190,6 +190,10 @@ fn progress(percent: i32) -> Value {
     json!({ "progress": { "stage": "decode", "percent": percent, "updatedAt": TIME } })
 }
 
+fn ended(number: i32, worker: &str) -> Value {
+    json!({ "number": number, "worker": worker, "start": TIME, "end": TIME, "outcome": "HandedBack" })
+}
+
 fn expect_refusal(result: kube::Result<DynamicObject>, message: &str) -> Result<()> {
     match result {
         Err(kube::Error::Api(status)) if status.message.contains(message) => Ok(()),
@@ -238,6 +242,15 @@ async fn a_worker_reports_on_its_own_job_and_on_no_other() -> Result<()> {
     expect_refusal(write(&jobs, "mine", failed).await, "may set the phase Completed, no other")?;
     let counted = json!({ "failures": 1 });
     expect_refusal(write(&jobs, "mine", counted).await, "only the operator counts status.failures")?;
+    let no_other = "adds the entry of its own attempt to status.attempts, and changes no other";
+    let attempts = |entries: &[Value]| json!({ "attempts": entries });
+    for forged in [ended(2, "image-a"), ended(1, "image-b")] {
+        expect_refusal(write(&jobs, "mine", attempts(&[forged])).await, no_other)?;
+    }
+    let own = ended(1, "image-a");
+    write(&jobs, "mine", attempts(std::slice::from_ref(&own))).await.context("the end of its attempt")?;
+    expect_refusal(write(&jobs, "mine", attempts(&[])).await, no_other)?;
+    expect_refusal(write(&jobs, "mine", attempts(&[own, ended(2, "image-a")])).await, no_other)?;
 
     write(&jobs, "mine", json!({ "phase": "Completed", "progress": null })).await.context("the result")?;
     let changed_later = json!({ "outputs": [] , "seed": 5 });
