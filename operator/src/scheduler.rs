@@ -66,7 +66,8 @@ impl Scheduler {
                 Some(news) = observed.next() => world.observe(news, Timestamp::now()),
                 Some(applied) = writes.next(), if !writes.is_empty() => world.settle(applied, Timestamp::now()),
                 _ = heartbeat.tick() => self.vouch(),
-                () = until(world.next_time()), if leads => {}
+                // Without room for a write nothing is planned, so that a time that has come would come again at once.
+                () = until(world.next_time()), if leads && writes.len() < MOST_IN_FLIGHT => {}
             }
             if world.is_complete() {
                 self.health.set_ready();
