@@ -257,7 +257,7 @@ proptest! {
             let mut decision = job(&here, &at, now);
             if let Decision::Queue { .. } = decision {
                 decision = Decision::Assign(Seat { pool: Key::new("a", "image"), worker: "image-1".into(), uid: "pod-1".into() });
-            } else if let (Decision::Idle { .. }, Phase::Processing) = (&decision, current.phase()) {
+            } else if let (Decision::Idle { .. }, Phase::Processing, Some(_)) = (&decision, current.phase(), current.assignment()) {
                 match blows.next() {
                     Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),
                     Some(Blow::Crash(reason)) => at.worker = Fate::Crashed(Crash { reason, message: "it died".into() }),
