@@ -181,16 +181,16 @@ fn three() -> i32 {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deadlines {
-    /// How long the job may wait for its first worker, in seconds, from its creation; it fails after that. No limit where
-    /// left out.
+    /// How long the job may wait for its first worker, in seconds, from its creation, or from when `suspend` was taken back; it fails
+    /// after that. No limit where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub queue_seconds: Option<i32>,
 
-    /// How long an assigned worker may take to its first sign of life, in seconds (default 300); the attempt is lost after
-    /// that and the job goes to another worker.
+    /// How long an assigned worker may take to its first sign of life, in seconds, 30 to 86400 (default 300); the attempt is lost after
+    /// that and the job goes to another worker. Workers give the first sign after 5 s.
     #[serde(default = "start_seconds")]
-    #[schemars(range(min = 1, max = 86_400))]
+    #[schemars(range(min = 30, max = 86_400))]
     pub start_seconds: i32,
 
     /// How long one attempt may run, in seconds (default 3600); it failed after that.

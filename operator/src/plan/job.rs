@@ -186,7 +186,13 @@ fn waiting(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timesta
 /// When the job fails unless it has had a worker.
 fn queue_end(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
     let seconds = job.spec().deadlines.queue_seconds.filter(|_| status.attempts.is_empty())?;
-    Some(seconds_after(job.identity.created, seconds))
+    let since = match conditions::get(&status.conditions, SUSPENDED) {
+        // That it goes on is not written yet.
+        Some(held) if held.status == "True" => return None,
+        Some(resumed) => resumed.last_transition_time.0,
+        None => job.identity.created,
+    };
+    Some(seconds_after(since, seconds))
 }
 
 fn out_of_patience(job: &Job, at: &Situation) -> Decision {
