@@ -111,7 +111,8 @@ fn processing(
     }
     let start_seconds = job.spec().deadlines.start_seconds;
     let start_end = seconds_after(assignment.time.0, start_seconds);
-    let started = status.progress.as_ref().is_some_and(|progress| progress.updated_at.0 >= assignment.time.0);
+    // Assigning clears it. Its time is of the worker's clock, which may be behind.
+    let started = status.progress.is_some();
     if !started && now >= start_end {
         let message = format!("no sign of life within spec.deadlines.startSeconds, {start_seconds} s");
         let attempt = end(Outcome::Lost, None, &message);
@@ -183,7 +184,7 @@ fn waiting(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timesta
     }
 }
 
-/// When the job fails unless it has had a worker.
+/// When the job fails unless it has had a worker. It did not wait while `spec.suspend` held it back.
 fn queue_end(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
     let seconds = job.spec().deadlines.queue_seconds.filter(|_| status.attempts.is_empty())?;
     let since = match conditions::get(&status.conditions, SUSPENDED) {
@@ -210,7 +211,10 @@ fn out_of_patience(job: &Job, at: &Situation) -> Decision {
 /// When the next attempt may start, after one that failed.
 fn next_start(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
     let last = status.attempts.last().filter(|attempt| attempt.outcome == Outcome::Failed)?;
-    Some(after(last.end.0, retry_delay(status.failures, &job.identity.uid)))
+    // The end is of the worker's clock. Were that ahead, the job would wait for it: the failure was noted right after it.
+    let noted = conditions::get(&status.conditions, SCHEDULED).map(|written| written.last_transition_time.0);
+    let end = noted.map_or(last.end.0, |noted| last.end.0.min(after(noted, MOMENT)));
+    Some(after(end, retry_delay(status.failures, &job.identity.uid)))
 }
 
 /// Whether the status says already why the job waits. That the workers are busy, starting or lost is the same to somebody who

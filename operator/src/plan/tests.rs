@@ -134,6 +134,30 @@ fn a_failed_attempt_is_followed_by_another_after_a_delay_and_no_sooner() {
 }
 
 #[test]
+fn a_worker_whose_clock_is_wrong_holds_no_job_up() {
+    let mut object = object(json!({"backoffLimit": 1}));
+    let ahead = seconds_after(start(), 86_400);
+    object.status = Some(GenerationJobStatus {
+        phase: Some(Phase::Processing),
+        assignment: Some(assignment(1, start())),
+        attempts: vec![attempt(1, Outcome::Failed, Some(FailureReason::Transient), ahead)],
+        ..GenerationJobStatus::default()
+    });
+    let failed = Job::new(object.clone()).unwrap();
+    let backing_off = decided(&failed, &job(&failed, &waits_for_workers(), start()), start());
+    let decision = job(&backing_off, &waits_for_workers(), seconds_after(start(), 7));
+    assert!(!matches!(decision, Decision::Idle { .. }), "{decision:?}");
+
+    let status = object.status.as_mut().unwrap();
+    status.attempts.clear();
+    let behind = json!({"stage": "sample", "percent": 5, "updatedAt": "2025-12-31T00:00:00.000000Z"});
+    status.progress = Some(serde_json::from_value(behind).unwrap());
+    let running = Job::new(object).unwrap();
+    let decision = job(&running, &waits_for_workers(), seconds_after(start(), 400));
+    assert!(matches!(decision, Decision::Idle { .. }), "{decision:?}");
+}
+
+#[test]
 fn the_last_failure_within_the_limit_ends_the_job() {
     let failed = after_attempt(json!({"backoffLimit": 0}), Outcome::Failed, Some(FailureReason::Internal));
     let decision = job(&failed, &waits_for_workers(), start());
