@@ -264,8 +264,11 @@ impl World {
     }
 }
 
-/// The worker that runs the job.
+/// The worker that runs the job. Workers let go of a job that is being deleted, though a finalizer may keep it for long.
 fn holder(job: &Job) -> Option<Uid> {
     let status = job.status().filter(|status| status.phase == Some(Phase::Processing))?;
     status.assignment.as_ref().map(|assignment| assignment.pod_uid.as_str().into())
 }
+    if job.is_being_deleted() {
+        return None;
+    }

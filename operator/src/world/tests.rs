@@ -4,6 +4,7 @@ mod sim;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase};
@@ -177,25 +178,56 @@ fn the_higher_priority_goes_first_and_then_the_older() {
     assert_eq!(order, [52, 0, 1]);
 }
 
+impl Sim {
+    /// The watch delivers all there is, and requests are answered until there is none.
+    fn quiesce(&mut self) {
+        self.deliver(usize::MAX);
+        self.plan();
+        while !self.requests.is_empty() {
+            self.answer(0);
+            self.plan();
+            self.deliver(usize::MAX);
+        }
+    }
+
+    /// A job and the one worker that runs it.
+    fn with_a_job_that_runs() -> Self {
+        let mut sim = Self::new();
+        sim.create_job(1);
+        sim.quiesce();
+        sim.with_pod(0, |pod| Some(in_state(pod, "Running", true)));
+        sim.quiesce();
+        assert_eq!(sim.jobs.values().next().unwrap().phase(), Phase::Processing);
+        sim
+    }
+
+    fn asks_for(&self, matches: fn(&Action) -> bool) -> bool {
+        self.requests.iter().any(matches)
+    }
+}
+
+fn assigns(action: &Action) -> bool {
+    matches!(action, Action::Decide { decision: Decision::Assign(_), .. })
+}
+
 #[test]
 fn a_deleted_job_frees_its_worker() {
-    let mut sim = Sim::new();
-    sim.act(Op::CreateJob { priority: 1 });
-    (0..3).for_each(|_| {
-        sim.deliver(usize::MAX);
-        sim.plan();
-        while !sim.requests.is_empty() {
-            sim.answer(0);
-        }
-        sim.with_pod(0, |pod| Some(in_state(pod, "Running", true)));
-    });
-    assert_eq!(sim.jobs.values().next().unwrap().phase(), Phase::Processing);
+    let mut sim = Sim::with_a_job_that_runs();
     sim.act(Op::DeleteJob(0));
     sim.act(Op::CreateJob { priority: 0 });
     sim.act(Op::Deliver(9));
-    let assigned = sim
-        .requests
-        .iter()
-        .any(|request| matches!(request, Action::Decide { decision: Decision::Assign(_), .. }));
-    assert!(assigned, "{:?}", sim.requests);
+    assert!(sim.asks_for(assigns), "{:?}", sim.requests);
+}
+
+#[test]
+fn a_job_that_a_finalizer_keeps_frees_its_worker_too() {
+    let mut sim = Sim::with_a_job_that_runs();
+    let now = sim.now;
+    sim.with_job(0, |mut job| {
+        job.metadata.deletion_timestamp = Some(Time(now));
+        Some(job)
+    });
+    sim.act(Op::CreateJob { priority: 0 });
+    sim.act(Op::Deliver(9));
+    assert!(sim.asks_for(assigns), "{:?}", sim.requests);
 }
