@@ -132,6 +132,8 @@ impl World {
 
     pub(super) fn decision_ended(&mut self, uid: &Uid, result: Result<Stored, ApplyError>, now: Timestamp) {
         match result {
+            // The watch showed its end before this answer came, which is of the time before.
+            Ok(Stored::There(_)) if !self.jobs.contains_key(uid) => {}
             Ok(Stored::There(job)) => {
                 self.relists.keep_job(uid);
                 self.observe_job(job, now);

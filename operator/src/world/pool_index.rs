@@ -1,6 +1,6 @@
 //! A pool's queue and workers, counted as they change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -29,6 +29,8 @@ pub(super) struct PoolIndex {
     pub(super) troubles: BTreeMap<Uid, Trouble>,
     /// Creations under way: the watch may not show their pods yet.
     pub(super) creating: usize,
+    /// Workers that were seen to go while creations are under way: an answer that comes late must not bring them back.
+    gone: HashSet<Uid>,
     /// How many workers in a row were refused, or ended before they were ready; the last one's fate, and when to try again.
     failures: u32,
     pub(super) last_failure: Option<Waiting>,
@@ -92,8 +94,27 @@ impl PoolIndex {
 
     pub(super) fn forget_writes(&mut self) {
         self.creating = 0;
+    /// A worker's pod is gone.
+    pub(super) fn removed(&mut self, uid: &Uid) {
+        self.troubles.remove(uid);
+        if self.creating > 0 {
+            self.gone.insert(uid.clone());
+        }
+    }
+
+    /// The answer to a creation came. Says whether the worker was seen to go already.
+    pub(super) fn created(&mut self, uid: Option<&Uid>) -> bool {
+        self.creating = self.creating.saturating_sub(1);
+        let gone = uid.is_some_and(|uid| self.gone.contains(uid));
+        if self.creating == 0 {
+            self.gone.clear();
+        }
+        gone
+    }
+
         self.report = Report::default();
     }
+        self.gone.clear();
 
     pub(super) fn has_ready_worker(&self) -> bool {
         self.busy + self.idle.len() > 0

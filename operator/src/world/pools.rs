@@ -193,11 +193,11 @@ impl World {
         result: Result<Worker, ApplyError>,
         now: Timestamp,
     ) -> Option<Worker> {
-        let index = self.index(key);
-        index.creating = index.creating.saturating_sub(1);
+        let uid = result.as_ref().ok().map(|worker| &worker.identity.uid);
+        let gone = self.index(key).created(uid);
         self.dirty_pools.insert(key.clone());
         match result {
-            Ok(worker) => Some(worker),
+            Ok(worker) => (!gone).then_some(worker),
             Err(error) => {
                 let message = format!("A worker of WorkerPool {key} could not be created: {error}");
                 self.index(key).start_failed(reason::PODS_REFUSED, &message, now);

@@ -201,6 +201,14 @@ impl Sim {
         sim
     }
 
+    /// Carries out the only request that matches; the answer is still on its way.
+    fn carry_out_the(&mut self, matches: fn(&Action) -> bool) -> Applied {
+        let request = self.requests.iter().position(matches);
+        let request = request.unwrap_or_else(|| panic!("{:?}", self.requests));
+        let request = self.requests.remove(request);
+        self.carry_out(request)
+    }
+
     fn asks_for(&self, matches: fn(&Action) -> bool) -> bool {
         self.requests.iter().any(matches)
     }
@@ -208,6 +216,10 @@ impl Sim {
 
 fn assigns(action: &Action) -> bool {
     matches!(action, Action::Decide { decision: Decision::Assign(_), .. })
+}
+
+fn creates(action: &Action) -> bool {
+    matches!(action, Action::CreateWorker { .. })
 }
 
 #[test]
@@ -230,4 +242,34 @@ fn a_job_that_a_finalizer_keeps_frees_its_worker_too() {
     sim.act(Op::CreateJob { priority: 0 });
     sim.act(Op::Deliver(9));
     assert!(sim.asks_for(assigns), "{:?}", sim.requests);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_jobs_deletion_brings_it_not_back() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.report(0, Outcome::Succeeded, None);
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    let late = sim.carry_out_the(assigns);
+    sim.with_job(1, |_| None);
+    sim.deliver(usize::MAX);
+    sim.world.settle(late, sim.now);
+    sim.act(Op::CreateJob { priority: 0 });
+    sim.act(Op::Deliver(9));
+    assert!(sim.asks_for(assigns), "{:?}", sim.requests);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_workers_end_brings_it_not_back() {
+    let mut sim = Sim::new();
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    let late = sim.carry_out_the(creates);
+    sim.with_pod(0, |_| None);
+    sim.deliver(usize::MAX);
+    sim.world.settle(late, sim.now);
+    sim.plan();
+    assert!(sim.asks_for(creates), "{:?}", sim.requests);
 }

@@ -84,7 +84,7 @@ impl World {
     pub(super) fn remove_worker(&mut self, uid: &Uid) {
         self.stand(uid, Standing::Absent, false);
         let Some(entry) = self.workers.remove(uid) else { return };
-        self.index(&entry.worker.pool).troubles.remove(uid);
+        self.index(&entry.worker.pool).removed(uid);
         self.dirty_pools.insert(entry.worker.pool);
         self.wake_jobs_of(uid);
         if self.loads.get(uid).is_some_and(|load| load.jobs.is_empty()) {
