@@ -35,6 +35,8 @@ pub(super) struct PoolIndex {
     failures: u32,
     pub(super) last_failure: Option<Waiting>,
     hold_until: Option<Timestamp>,
+    /// No worker is deleted before, because the last deletion failed.
+    pub(super) keep_until: Option<Timestamp>,
     /// The reason that the jobs in the queue were last looked at with.
     pub(super) told: Option<&'static str>,
     pub(super) report: Report,

@@ -75,8 +75,11 @@ impl World {
             return self.metrics.forget_pool(key);
         };
         self.pair(key, now, batch);
-        let look_again = self.scale(&pool, now, batch);
-        self.remove_workers(key, now, batch);
+        let mut look_again = self.scale(&pool, now, batch);
+        match self.index(key).keep_until.filter(|time| now < *time) {
+            Some(time) => look_again = Some(look_again.map_or(time, |look_again| look_again.min(time))),
+            None => self.remove_workers(key, now, batch),
+        }
         let report = self.report(&pool, now, batch);
         self.timers.set(Subject::Pool(key.clone()), look_again.into_iter().chain(report).min());
         let queued = self.index(key).queue.len();
@@ -144,7 +147,10 @@ impl World {
     fn scale(&mut self, pool: &Pool, now: Timestamp, batch: &mut Batch) -> Option<Timestamp> {
         let key = &pool.identity.key;
         let index = self.index(key);
-        let scale = plan::scale(pool, &index.census(), now);
+        let mut scale = plan::scale(pool, &index.census(), now);
+        if index.keep_until.is_some_and(|time| now < time) {
+            scale.delete.clear();
+        }
         let room = if pool.pod.is_ok() { scale.create } else { 0 };
         let before = index.creating;
         while index.creating < before + room && !batch.is_full() {

@@ -222,6 +222,10 @@ fn creates(action: &Action) -> bool {
     matches!(action, Action::CreateWorker { .. })
 }
 
+fn deletes(action: &Action) -> bool {
+    matches!(action, Action::DeleteWorker { .. })
+}
+
 #[test]
 fn a_deleted_job_frees_its_worker() {
     let mut sim = Sim::with_a_job_that_runs();
@@ -272,4 +276,24 @@ fn an_answer_that_comes_after_the_workers_end_brings_it_not_back() {
     sim.world.settle(late, sim.now);
     sim.plan();
     assert!(sim.asks_for(creates), "{:?}", sim.requests);
+}
+
+#[test]
+fn a_worker_that_cannot_be_deleted_is_not_asked_for_at_once_again() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.report(0, Outcome::Succeeded, None);
+    sim.quiesce();
+    sim.now = seconds_after(sim.now, 100);
+    sim.plan();
+    assert!(sim.asks_for(deletes), "{:?}", sim.requests);
+    let refused = |sim: &mut Sim| {
+        let request = sim.requests.iter().position(deletes).unwrap();
+        sim.lose(request);
+        sim.plan();
+    };
+    refused(&mut sim);
+    assert!(!sim.asks_for(deletes), "a write storm: {:?}", sim.requests);
+    sim.now = sim.world.next_time().unwrap();
+    sim.plan();
+    assert!(sim.asks_for(deletes), "{:?}", sim.requests);
 }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::World;
 use crate::apply::ApplyError;
 use crate::key::{Key, Uid};
 use crate::plan::Seat;
+use crate::time::after;
 use crate::validate::{Life, Pool, Worker};
+
+/// How long a pool's workers are left alone after one could not be deleted.
+const DELETE_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// A worker and where it stands.
 #[derive(Debug)]
@@ -144,6 +148,9 @@ impl World {
             Ok(()) => {}
             Err(ApplyError::Gone) => self.remove_worker(uid),
             Err(_) => {
+                if let Some(pool) = self.workers.get(uid).map(|entry| entry.worker.pool.clone()) {
+                    self.index(&pool).keep_until = Some(after(now, DELETE_AGAIN));
+                }
                 self.forget_deletion(uid);
                 self.refresh_worker(uid, now);
             }
