@@ -6,13 +6,15 @@ use kube::api::DeleteParams;
 use trellis_crds::Outcome;
 use trellis_e2e::photo::photo_job;
 
-use crate::site::{completed, create, delete, endless_job, room, underway, with_workers, worker, workers};
+use crate::site::{
+    completed, create, delete, endless_job, job_of, room, underway, with_workers, worker, workers,
+};
 
 #[tokio::test]
 async fn a_deleted_worker_costs_its_job_no_attempt() -> Result<()> {
     let _room = room(1).await?;
     with_workers(1, "lost", async |namespace| {
-        create(namespace, &photo_job("job", 60)).await?;
+        create(namespace, job_of(namespace, "job", 12).await?).await?;
         let first = worker(&underway(namespace, "job").await?)?;
         namespace.api::<Pod>().delete(&first, &DeleteParams::default()).await?;
 
@@ -39,10 +41,10 @@ async fn a_deleted_worker_costs_its_job_no_attempt() -> Result<()> {
 async fn a_job_deleted_while_it_runs_frees_its_worker() -> Result<()> {
     let _room = room(1).await?;
     with_workers(1, "freed", async |namespace| {
-        create(namespace, &endless_job("first")).await?;
+        create(namespace, endless_job("first")).await?;
         let busy = worker(&underway(namespace, "first").await?)?;
         delete(namespace, "first").await?;
-        create(namespace, &photo_job("second", 1)).await?;
+        create(namespace, photo_job("second", 1)).await?;
 
         let status = completed(namespace, "second").await?;
         let [attempt] = &status.attempts[..] else {

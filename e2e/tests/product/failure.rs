@@ -5,7 +5,7 @@ use trellis_crds::{FailureReason, Outcome, Phase, labels};
 use trellis_e2e::photo::{picture_job, provide_picture};
 use trellis_e2e::{cluster, in_namespace};
 
-use crate::site::{create, ended, room, wait};
+use crate::site::{create_anywhere, ended, room, wait};
 
 #[tokio::test]
 async fn a_corrupt_image_fails_once_and_for_good() -> Result<()> {
@@ -15,7 +15,7 @@ async fn a_corrupt_image_fails_once_and_for_good() -> Result<()> {
             .await?;
         let job = picture_job("job", "garbage", 1);
         ensure!(job.spec.backoff_limit > 0, "the job would not be retried anyway");
-        create(namespace, &job).await?;
+        create_anywhere(namespace, &job).await?;
 
         let job = ended(namespace, "job").await?;
         let status = job.status.as_ref().context("no status")?;

@@ -8,18 +8,18 @@ use kube::{Api, Client, ResourceExt as _};
 use trellis_e2e::installation::NAMESPACE;
 use trellis_e2e::photo::photo_job;
 
-use crate::site::{ALL, announced, completed, create, room, underway, with_workers};
+use crate::site::{ALL, announced, completed, create, job_of, room, underway, with_workers};
 
 #[tokio::test]
 async fn a_killed_leader_loses_no_job() -> Result<()> {
     let _room = room(ALL).await?;
     with_workers(2, "leader", async |namespace| {
-        create(namespace, &photo_job("running", 100)).await?;
+        create(namespace, job_of(namespace, "running", 25).await?).await?;
         underway(namespace, "running").await?;
         let leader = leader(namespace.client()).await?.context("the operator has no leader")?;
         let others = replicas_beside(namespace.client(), &leader).await?;
         kill(namespace.client(), &leader).await?;
-        create(namespace, &photo_job("new", 1)).await?;
+        create(namespace, photo_job("new", 1)).await?;
 
         completed(namespace, "new").await?;
         let successor = announced(namespace, "new").await?.reporting_instance.unwrap_or_default();

@@ -16,7 +16,7 @@ async fn a_worker_reports_on_its_own_job_and_changes_nothing_else() -> Result<()
     let _room = room(2).await?;
     with_workers(2, "rights", async |namespace| {
         for job in ["own", "other"] {
-            create(namespace, &endless_job(job)).await?;
+            create(namespace, endless_job(job)).await?;
         }
         let own = worker(&underway(namespace, "own").await?)?;
         let other = worker(&underway(namespace, "other").await?)?;

@@ -22,6 +22,10 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) const WORKER: &str = "trellis-worker";
 /// The pool of the chart.
 const CHART_POOL: &str = "image";
+/// The pool of a test.
+const OWN_POOL: &str = "own";
+/// The most that a stage can be asked for.
+const MOST_STEPS: i32 = 200;
 
 /// How many workers of tests may run at a time. A test that none may disturb, or that disturbs others, takes all of the room.
 pub(crate) const ALL: u32 = 3;
@@ -71,7 +75,7 @@ async fn provide_workers(namespace: &Namespace, workers: i32) -> Result<()> {
     let chart =
         pools.get(CHART_POOL).await.context("the chart's pool is missing; install first: make demo")?;
     let replicas = Replicas { min: workers, max: workers };
-    let mut pool = WorkerPool::new("own", WorkerPoolSpec { replicas, ..chart.spec });
+    let mut pool = WorkerPool::new(OWN_POOL, WorkerPoolSpec { replicas, ..chart.spec });
     // The workers' rights end at the namespace, and so does what they look at.
     let only =
         EnvVar { name: "WATCH_NAMESPACE".into(), value: Some(namespace.name().into()), value_from: None };
@@ -85,15 +89,32 @@ async fn provide_workers(namespace: &Namespace, workers: i32) -> Result<()> {
 
 /// A job that is not done before the test is: the most pictures and the most steps, for each of which every picture counts.
 pub(crate) fn endless_job(name: &str) -> GenerationJob {
-    let mut job = photo_job(name, 200);
+    let mut job = photo_job(name, MOST_STEPS);
     let image = job.spec.input.image.get_or_insert_default();
     image.multi_image_mode = MultiImageMode::Multidiffusion;
     image.sources = image.sources.iter().cycle().take(8).cloned().collect();
     job
 }
 
-/// Creates a job.
-pub(crate) async fn create(namespace: &Namespace, job: &GenerationJob) -> Result<()> {
+/// A job that takes some `seconds` on a worker of the namespace, by what a short one takes.
+pub(crate) async fn job_of(namespace: &Namespace, name: &str, seconds: i64) -> Result<GenerationJob> {
+    let steps = 4;
+    create(namespace, photo_job("measure", steps)).await?;
+    let timings = completed(namespace, "measure").await?.timings;
+    let sampling = timings.iter().filter(|timing| timing.stage.contains("structure"));
+    let milliseconds = sampling.map(|timing| timing.milliseconds).sum::<i64>() / i64::from(steps);
+    let steps = seconds * 1000 / milliseconds.max(1);
+    Ok(photo_job(name, i32::try_from(steps)?.clamp(1, MOST_STEPS)))
+}
+
+/// Creates a job for the namespace's own workers.
+pub(crate) async fn create(namespace: &Namespace, mut job: GenerationJob) -> Result<()> {
+    job.spec.pool = Some(OWN_POOL.to_owned());
+    create_anywhere(namespace, &job).await
+}
+
+/// Creates a job for whatever pool takes it.
+pub(crate) async fn create_anywhere(namespace: &Namespace, job: &GenerationJob) -> Result<()> {
     namespace.api().create(&PostParams::default(), job).await.context("cannot create the job")?;
     Ok(())
 }

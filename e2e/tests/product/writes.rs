@@ -6,9 +6,9 @@ use trellis_e2e::cluster::{self, Cluster};
 use trellis_e2e::installation::job_writes;
 use trellis_e2e::photo::photo_job;
 
-use crate::site::{ALL, announced, completed, create, delete, room, with_photo};
+use crate::site::{ALL, announced, completed, create_anywhere, delete, room, with_photo};
 
-/// The budget of `docs/architecture.md`: create, assign, report, one event, delete.
+/// The budget of `docs/architecture.md`: create_anywhere, assign, report, one event, delete.
 const BUDGET: [&str; 5] = [
     "create generationjobs",
     "update generationjobs/status",
@@ -25,12 +25,12 @@ async fn a_short_job_on_a_warm_worker_costs_five_writes() -> Result<()> {
     }
     let _room = room(ALL).await?;
     with_photo("writes", async |namespace| {
-        create(namespace, &photo_job("first", 1)).await?;
+        create_anywhere(namespace, &photo_job("first", 1)).await?;
         completed(namespace, "first").await?;
         announced(namespace, "first").await?;
 
         let log = Cluster::new().audit_log()?;
-        create(namespace, &photo_job("warm", 1)).await?;
+        create_anywhere(namespace, &photo_job("warm", 1)).await?;
         completed(namespace, "warm").await?;
         announced(namespace, "warm").await?;
         delete(namespace, "warm").await?;
