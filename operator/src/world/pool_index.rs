@@ -94,8 +94,6 @@ impl PoolIndex {
         self.last_failure = Some(Waiting { reason, message: clip(message, CONDITION_MESSAGE) });
     }
 
-    pub(super) fn forget_writes(&mut self) {
-        self.creating = 0;
     /// A worker's pod is gone.
     pub(super) fn removed(&mut self, uid: &Uid) {
         self.troubles.remove(uid);
@@ -114,9 +112,11 @@ impl PoolIndex {
         gone
     }
 
+    pub(super) fn forget_writes(&mut self) {
+        self.creating = 0;
+        self.gone.clear();
         self.report = Report::default();
     }
-        self.gone.clear();
 
     pub(super) fn has_ready_worker(&self) -> bool {
         self.busy + self.idle.len() > 0
