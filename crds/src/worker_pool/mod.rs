@@ -7,3 +7,7 @@ mod status;
 
 pub use spec::*;
 pub use status::*;
+
+/// The exit code of a worker that ends because it failed at several jobs in a row, after it reported on each. A job that is assigned
+/// to it all the same has no part in that. EX_TEMPFAIL of sysexits.h.
+pub const EXIT_FAULTY: i32 = 75;

@@ -199,6 +199,21 @@ fn a_job_that_nobody_takes_in_time_fails() {
 }
 
 #[test]
+fn a_job_waits_for_its_worker_only_from_when_it_was_resumed() {
+    let mut object = object(json!({"deadlines": {"queueSeconds": 60}, "suspend": true}));
+    let fresh = Job::new(object.clone()).unwrap();
+    object.status = decided(&fresh, &job(&fresh, &waits_for_workers(), start()), start()).status().cloned();
+    object.spec.suspend = false;
+    let resumed = Job::new(object.clone()).unwrap();
+    let now = seconds_after(start(), 3600);
+    let decision = job(&resumed, &waits_for_workers(), now);
+    assert!(matches!(decision, Decision::Explain(_)), "{decision:?}");
+    let waiting = decided(&resumed, &decision, now);
+    let decision = job(&waiting, &waits_for_workers(), now);
+    assert_eq!(decision, Decision::Queue { until: Some(seconds_after(now, 60)) });
+}
+
+#[test]
 fn waiting_is_explained_once_and_again_only_when_somebody_must_act() {
     let fresh = Job::new(object(json!({}))).unwrap();
     let now = seconds_after(start(), 2);
@@ -222,21 +237,6 @@ fn a_settled_job_is_written_again_only_after_its_specification_changed() {
     assert_eq!(job(&Job::new(object.clone()).unwrap(), &waits_for_workers(), start()), Decision::Settled);
     object.metadata.generation = Some(2);
     let changed = Job::new(object).unwrap();
-#[test]
-fn a_job_waits_for_its_worker_only_from_when_it_was_resumed() {
-    let mut object = object(json!({"deadlines": {"queueSeconds": 60}, "suspend": true}));
-    let fresh = Job::new(object.clone()).unwrap();
-    object.status = decided(&fresh, &job(&fresh, &waits_for_workers(), start()), start()).status().cloned();
-    object.spec.suspend = false;
-    let resumed = Job::new(object.clone()).unwrap();
-    let now = seconds_after(start(), 3600);
-    let decision = job(&resumed, &waits_for_workers(), now);
-    assert!(matches!(decision, Decision::Explain(_)), "{decision:?}");
-    let waiting = decided(&resumed, &decision, now);
-    let decision = job(&waiting, &waits_for_workers(), now);
-    assert_eq!(decision, Decision::Queue { until: Some(seconds_after(now, 60)) });
-}
-
     let decision = job(&changed, &waits_for_workers(), start());
     assert_eq!(decision, Decision::Acknowledge);
     assert_eq!(job(&decided(&changed, &decision, start()), &waits_for_workers(), start()), Decision::Settled);
@@ -299,7 +299,7 @@ proptest! {
             } else if let (Decision::Idle { .. }, Phase::Processing, Some(_)) = (&decision, current.phase(), current.assignment()) {
                 match blows.next() {
                     Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),
-                    Some(Blow::Crash(reason)) => at.worker = Fate::Crashed(Crash { reason, message: "it died".into() }),
+                    Some(Blow::Crash(reason)) => at.worker = Fate::Crashed(Crash { reason, message: "it died".into(), in_order: false }),
                     Some(Blow::Hang) => now = seconds_after(now, 400),
                     Some(Blow::Report(outcome, reason)) => report(&mut current, outcome, reason, now),
                     None => complete(&mut current, now),

@@ -1,6 +1,7 @@
 //! A worker pod, reduced to what matters for scheduling.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
+use trellis_crds::EXIT_FAULTY;
 use trellis_crds::FailureReason;
 use trellis_crds::labels::WORKER_CONTAINER;
 
@@ -46,6 +47,8 @@ pub(crate) struct Trouble {
 pub(crate) struct Crash {
     pub(crate) reason: FailureReason,
     pub(crate) message: String,
+    /// The worker ended in order: it had reported on every job that it took, so that none is to blame.
+    pub(crate) in_order: bool,
 }
 
 impl Worker {
@@ -100,16 +103,18 @@ fn crash(pod: &Pod, terminated: Option<&ContainerStateTerminated>) -> Crash {
         let status = pod.status.as_ref();
         let reason = status.and_then(|status| status.reason.as_deref());
         let message = status.and_then(|status| status.message.as_deref());
-        return Crash { reason: FailureReason::WorkerCrashed, message: sentence(reason, message) };
+        let message = sentence(reason, message);
+        return Crash { reason: FailureReason::WorkerCrashed, message, in_order: false };
     };
     let message = sentence(terminated.reason.as_deref(), terminated.message.as_deref());
     if terminated.reason.as_deref() == Some("OOMKilled") {
         let message =
             "the container's memory ran out (OOMKilled); raise its limit in the pool's template".into();
-        return Crash { reason: FailureReason::OutOfMemory, message };
+        return Crash { reason: FailureReason::OutOfMemory, message, in_order: false };
     }
     let message = format!("the container ended with exit code {} ({message})", terminated.exit_code);
-    Crash { reason: FailureReason::WorkerCrashed, message }
+    let in_order = matches!(terminated.exit_code, 0 | EXIT_FAULTY);
+    Crash { reason: FailureReason::WorkerCrashed, message, in_order }
 }
 
 /// Why the pod does not get ready: it has no node, or one of its containers waits for something that may never come.
@@ -191,6 +196,10 @@ mod tests {
         let Life::Ended(crash) = ended("Error", 101) else { panic!() };
         assert_eq!(crash.reason, FailureReason::WorkerCrashed);
         assert!(crash.message.contains("101"), "{}", crash.message);
+        assert!(!crash.in_order);
+        for code in [0, EXIT_FAULTY] {
+            assert!(matches!(ended("Error", code), Life::Ended(Crash { in_order: true, .. })), "{code}");
+        }
     }
 
     #[test]

@@ -237,6 +237,8 @@ impl World {
             Some(Life::Disrupted { message, .. }) => {
                 Fate::Lost(format!("the worker's pod was taken away: {message}"))
             }
+            // The job came too late for the worker to take it.
+            Some(Life::Ended(crash)) if crash.in_order => Fate::Lost(crash.message.clone()),
             Some(Life::Ended(crash)) => Fate::Crashed(crash.clone()),
             Some(Life::Starting(_) | Life::Ready) => Fate::Alive,
         }
@@ -269,8 +271,8 @@ impl World {
 /// The worker that runs the job. Workers let go of a job that is being deleted, though a finalizer may keep it for long.
 fn holder(job: &Job) -> Option<Uid> {
     let status = job.status().filter(|status| status.phase == Some(Phase::Processing))?;
-    status.assignment.as_ref().map(|assignment| assignment.pod_uid.as_str().into())
-}
     if job.is_being_deleted() {
         return None;
     }
+    status.assignment.as_ref().map(|assignment| assignment.pod_uid.as_str().into())
+}

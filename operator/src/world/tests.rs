@@ -297,3 +297,20 @@ fn a_worker_that_cannot_be_deleted_is_not_asked_for_at_once_again() {
     sim.plan();
     assert!(sim.asks_for(deletes), "{:?}", sim.requests);
 }
+
+#[test]
+fn a_job_that_came_too_late_for_a_worker_that_ended_in_order_is_not_to_blame() {
+    for (code, failures) in [(trellis_crds::EXIT_FAULTY, 0), (134, 1)] {
+        let mut sim = Sim::with_a_job_that_runs();
+        sim.with_pod(0, |mut pod| {
+            let ended = serde_json::json!({"phase": "Failed", "containerStatuses": [{
+                "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"terminated": {"exitCode": code}},
+            }]});
+            pod.status = serde_json::from_value(ended).unwrap();
+            Some(pod)
+        });
+        sim.quiesce();
+        assert_eq!(sim.jobs.values().next().unwrap().status.as_ref().unwrap().failures, failures, "{code}");
+    }
+}
