@@ -1,12 +1,14 @@
 //! A worker pod, reduced to what matters for scheduling.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use trellis_crds::EXIT_FAULTY;
 use trellis_crds::FailureReason;
 use trellis_crds::labels::WORKER_CONTAINER;
 
 use super::{Identity, Invalid, POOL_HASH};
 use crate::key::Key;
+use crate::time::after;
 
 /// A worker pod.
 #[derive(Clone, Debug)]
@@ -26,8 +28,8 @@ pub(crate) enum Life {
     Starting(Option<Trouble>),
     /// It can take jobs.
     Ready,
-    /// The pod has a deletion timestamp.
-    Terminating,
+    /// The pod has a deletion timestamp. It should be gone by `due`; it stays where its node does not answer any more.
+    Terminating { due: Timestamp },
     /// The pod is evicted, preempted or shut down with its node; `over` when its containers have ended.
     Disrupted { message: String, over: bool },
     /// The worker's container ended by itself.
@@ -65,9 +67,12 @@ impl Worker {
     }
 }
 
+/// How long after its grace period, which the deletion timestamp includes, a pod may take to go.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(30);
+
 fn life(pod: &Pod) -> Life {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Life::Terminating;
+    if let Some(time) = &pod.metadata.deletion_timestamp {
+        return Life::Terminating { due: after(time.0, OVERDUE) };
     }
     let terminated =
         worker_container(pod).and_then(|container| container.state.as_ref()?.terminated.as_ref());

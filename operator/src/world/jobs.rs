@@ -233,7 +233,7 @@ impl World {
         let worker = entry.holds.as_ref().and_then(|worker| self.workers.get(worker));
         match worker.map(|worker| &worker.worker.life) {
             None => Fate::Lost("the worker's pod is gone".into()),
-            Some(Life::Terminating) => Fate::Lost("the worker's pod is being deleted".into()),
+            Some(Life::Terminating { .. }) => Fate::Lost("the worker's pod is being deleted".into()),
             Some(Life::Disrupted { message, .. }) => {
                 Fate::Lost(format!("the worker's pod was taken away: {message}"))
             }

@@ -1,6 +1,6 @@
 //! A pool's queue and workers, counted as they change.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -23,6 +23,8 @@ pub(super) struct PoolIndex {
     pub(super) starting: usize,
     pub(super) busy: usize,
     pub(super) draining: usize,
+    /// Of those that drain, the ones whose pod is being deleted, and when it should be gone.
+    due: HashMap<Uid, Timestamp>,
     /// Workers whose pod is to be deleted.
     pub(super) removable: BTreeSet<Uid>,
     /// Why starting workers cannot start.
@@ -66,6 +68,24 @@ impl PoolIndex {
             Standing::Busy => self.busy += 1,
             Standing::Draining => self.draining += 1,
         }
+    }
+
+    pub(super) fn set_due(&mut self, uid: &Uid, due: Option<Timestamp>) {
+        match due {
+            Some(due) => _ = self.due.insert(uid.clone(), due),
+            None => _ = self.due.remove(uid),
+        }
+    }
+
+    /// How many pods that are being deleted should be gone. On a node that does not answer they stay for as long as the node, and no
+    /// worker would ever take their place.
+    pub(super) fn overdue(&self, now: Timestamp) -> usize {
+        self.due.values().filter(|due| now >= **due).count()
+    }
+
+    /// When the next pod should be gone that is being deleted.
+    pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        self.due.values().filter(|due| now < **due).min().copied()
     }
 
     /// Says whether that changed anything.

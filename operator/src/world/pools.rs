@@ -147,7 +147,9 @@ impl World {
     fn scale(&mut self, pool: &Pool, now: Timestamp, batch: &mut Batch) -> Option<Timestamp> {
         let key = &pool.identity.key;
         let index = self.index(key);
-        let mut scale = plan::scale(pool, &index.census(), now);
+        let mut census = index.census();
+        census.draining = census.draining.saturating_sub(index.overdue(now));
+        let mut scale = plan::scale(pool, &census, now);
         if index.keep_until.is_some_and(|time| now < time) {
             scale.delete.clear();
         }
@@ -174,7 +176,7 @@ impl World {
             let note = format!("{deleted} workers that nothing waits for are deleted.");
             batch.push(Action::Announce(Notice::pool(pool, EventType::Normal, "ScaledDown", note)));
         }
-        scale.until
+        scale.until.into_iter().chain(self.index(key).next_due(now)).min()
     }
 
     /// Deletes the pods of workers that ended or are to be replaced.

@@ -314,3 +314,23 @@ fn a_job_that_came_too_late_for_a_worker_that_ended_in_order_is_not_to_blame() {
         assert_eq!(sim.jobs.values().next().unwrap().status.as_ref().unwrap().failures, failures, "{code}");
     }
 }
+
+#[test]
+fn a_pod_on_a_node_that_does_not_answer_holds_its_place_only_until_it_should_be_gone() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.pool.spec.replicas.max = 1;
+    sim.restart();
+    let grace_ends = seconds_after(sim.now, 30);
+    sim.with_pod(0, |mut pod| {
+        pod.metadata.deletion_timestamp = Some(Time(grace_ends));
+        Some(pod)
+    });
+    sim.quiesce();
+    assert_eq!(sim.pods.len(), 1, "its device may be in use");
+    while sim.pods.len() < 2 {
+        sim.now = sim.world.next_time().expect("the job would wait for as long as the node is away");
+        sim.plan();
+        sim.quiesce();
+    }
+    assert!(sim.now > grace_ends);
+}

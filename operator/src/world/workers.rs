@@ -122,9 +122,14 @@ impl World {
             Life::Starting(trouble) if standing == Standing::Starting => trouble.clone(),
             _ => None,
         };
+        let due = match entry.worker.life {
+            Life::Terminating { due } if standing == Standing::Draining => Some(due),
+            _ => None,
+        };
         let pool = entry.worker.pool.clone();
         let index = self.index(&pool);
         index.restand(uid, old, standing);
+        index.set_due(uid, due);
         let mut changed = old != standing;
         changed |= if removable { index.removable.insert(uid.clone()) } else { index.removable.remove(uid) };
         changed |= index.set_trouble(uid, trouble);
@@ -175,7 +180,7 @@ impl WorkerEntry {
     fn assess(&self, load: Option<&Load>, pool: Option<&Pool>, now: Timestamp) -> (Standing, bool) {
         let held = load.is_some_and(|load| !load.jobs.is_empty());
         match &self.worker.life {
-            Life::Terminating => return (Standing::Draining, false),
+            Life::Terminating { .. } => return (Standing::Draining, false),
             Life::Disrupted { over: true, .. } | Life::Ended(_) => {
                 return (Standing::Absent, !held && !self.deleting);
             }
