@@ -25,9 +25,12 @@ use crate::work::{self, Progress};
 /// A job that is done within this has no progress written, which would cost more than it tells.
 const FIRST_PROGRESS: Duration = Duration::from_secs(5);
 const NEXT_PROGRESS: Duration = Duration::from_secs(10);
-/// How long a write of progress may be tried, and how long one of a result, which is worth more.
+/// How long a write of progress may be tried.
 const PROGRESS_PATIENCE: Duration = Duration::from_secs(3);
-const RESULT_PATIENCE: Duration = Duration::from_secs(300);
+/// How long a result may be tried to be written: as long as an attempt may run by the schema. While the API server does not answer there is
+/// nothing else to do, and once it does it says whether the job is still this worker's. To drop the result sooner would leave the
+/// job with a worker that does nothing about it.
+const RESULT_PATIENCE: Duration = Duration::from_secs(604_800);
 /// How long a job may still complete after the pod was told to end.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -125,8 +128,8 @@ impl Attempt {
                 stop = stopped(&mut self.stop) => return self.stop(stop, cancel, work).await,
                 _ = pace.tick() => {
                     let now = *shown.borrow();
-                    if written != Some(now) {
-                        self.report_progress(now).await;
+                    // The operator takes a worker that never wrote any for dead, so what was not written is written again.
+                    if written != Some(now) && self.report_progress(now).await == Written::Done {
                         written = Some(now);
                     }
                 }
@@ -166,9 +169,9 @@ impl Attempt {
         self.write(end, |job| status::fail(job, period, &failure)).await
     }
 
-    async fn report_progress(&mut self, Progress { stage, percent }: Progress) {
+    async fn report_progress(&mut self, Progress { stage, percent }: Progress) -> Written {
         let now = Timestamp::now();
-        self.reporter.write(|job| status::progress(job, stage, percent, now), PROGRESS_PATIENCE).await;
+        self.reporter.write(|job| status::progress(job, stage, percent, now), PROGRESS_PATIENCE).await
     }
 
     async fn write(&mut self, end: End, change: impl Fn(&mut GenerationJob)) -> End {

@@ -29,6 +29,9 @@ const FAREWELL: Duration = Duration::from_secs(20);
 /// After how many faults in a row the worker ends: its device may be in a state that only a new process mends.
 const FAULTS: u32 = 3;
 
+/// How long one watch request may last, in seconds. A connection that died silently is noticed little later.
+const WATCH_SECONDS: u32 = 60;
+
 /// The worker fails at every job.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -91,7 +94,7 @@ fn watch_jobs(
         None => Api::all(client),
     };
     let ours = format!("status.assignment.worker={}", context.identity.pod_name);
-    watcher(api, watcher::Config::default().fields(&ours)).default_backoff()
+    watcher(api, watcher::Config::default().fields(&ours).timeout(WATCH_SECONDS)).default_backoff()
 }
 
 fn observe(desk: &mut Desk, event: watcher::Result<Event<Guarded>>, health: &Health) {
