@@ -46,9 +46,15 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the worker ends");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
+}
+
+/// Tells the operator whether a job that was just assigned can be to blame.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let faulty = u8::try_from(trellis_crds::EXIT_FAULTY).ok().filter(|_| error.is::<service::Faulty>());
+    faulty.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn start(settings: Settings) -> anyhow::Result<()> {
@@ -100,4 +106,16 @@ async fn prepare(settings: &Settings, metrics: Metrics) -> anyhow::Result<Contex
         model,
         metrics,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_for_its_own_faults_says_so_by_its_exit_code() {
+        let code = |error: anyhow::Error| format!("{:?}", exit_code(&error));
+        assert_eq!(code(service::Faulty.into()), format!("{:?}", ExitCode::from(75)));
+        assert_eq!(code(anyhow::anyhow!("cannot listen")), format!("{:?}", ExitCode::FAILURE));
+    }
 }
