@@ -8,7 +8,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use kube::runtime::reflector::Store;
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 use trellis_crds::WorkerPool;
 use trellis_storage::Storage;
@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub jobs: Jobs,
     /// The worker pools of every namespace.
     pub pools: Store<WorkerPool>,
+    /// The places of requests whose bodies are in memory.
+    pub places: Arc<Semaphore>,
     /// Where inputs go.
     pub inputs: Inputs,
     /// Where results come from.
@@ -69,14 +71,18 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use axum::body::Body;
     use axum::http::{Request, StatusCode};
+    use futures::StreamExt as _;
     use kube::Client;
     use tower::ServiceExt as _;
     use trellis_storage::HttpsReader;
 
     use crate::auth::keys::Key;
+    use crate::request::PLACES;
 
     /// A service that has read nothing yet, and a key for it. Kubernetes answers nothing.
     fn starting() -> (Router, String) {
@@ -100,7 +106,16 @@ mod tests {
             Inputs::new(storage.clone(), HttpsReader::new().unwrap(), base, settings.max_image_bytes);
         let (pools, _) = kube::runtime::reflector::store();
         let settings = Arc::new(settings);
-        let app = App { settings, keys, jobs, pools, inputs, storage, health: Health::default() };
+        let app = App {
+            settings,
+            keys,
+            jobs,
+            pools,
+            places: Arc::new(Semaphore::new(PLACES)),
+            inputs,
+            storage,
+            health: Health::default(),
+        };
         let registry = Registry::new();
         let requests = Requests::register(&registry).unwrap();
         (router(app, registry, requests), key)
@@ -112,5 +127,39 @@ mod tests {
         let request = Request::get("/api/v1/jobs").header("x-api-key", key).body(Body::empty()).unwrap();
         let response = service.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    /// Each upload says in `begun` that its body is read, and never ends.
+    fn upload(key: &str, begun: &Arc<AtomicUsize>) -> Request<Body> {
+        let begun = begun.clone();
+        let begin = futures::stream::once(async move {
+            begun.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>("{")
+        });
+        let body = Body::from_stream(begin.chain(futures::stream::pending()));
+        Request::post("/api/v1/generate/image-to-3d")
+            .header("content-type", "application/json")
+            .header("x-api-key", key)
+            .body(body)
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_so_many_bodies_are_in_memory_at_a_time() {
+        let (service, key) = starting();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let stranger = service.clone().oneshot(upload("wrong", &begun)).await.unwrap();
+        assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+        let mut uploads: Vec<_> =
+            (0..=PLACES).map(|_| Box::pin(service.clone().oneshot(upload(&key, &begun)))).collect();
+        for upload in &mut uploads {
+            assert!(futures::poll!(upload.as_mut()).is_pending());
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), PLACES);
+        uploads.remove(0);
+        for upload in &mut uploads {
+            assert!(futures::poll!(upload.as_mut()).is_pending());
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), PLACES + 1, "a client that went away keeps its place");
     }
 }

@@ -9,6 +9,7 @@ use axum::serve::ListenerExt as _;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 use trellis_telemetry::Health;
@@ -19,6 +20,7 @@ use crate::cluster;
 use crate::jobs::inputs::Inputs;
 use crate::jobs::store::Jobs;
 use crate::middleware::Requests;
+use crate::request::PLACES;
 use crate::settings::Settings;
 
 /// How long requests may go on after the shutdown began: less than the 30 s that Kubernetes gives a pod.
@@ -109,7 +111,8 @@ fn start(settings: Settings, client: Client) -> Result<(App, Vec<AbortOnDropHand
     ];
     let inputs = Inputs::new(storage.clone(), https, input_uri, settings.max_image_bytes);
     let settings = Arc::new(settings);
-    Ok((App { settings, keys, jobs, pools, inputs, storage, health }, background))
+    let places = Arc::new(Semaphore::new(PLACES));
+    Ok((App { settings, keys, jobs, pools, places, inputs, storage, health }, background))
 }
 
 fn file_roots(settings: &Settings, input_uri: &ObjectUri) -> Vec<PathBuf> {

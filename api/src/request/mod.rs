@@ -2,6 +2,7 @@
 
 mod body;
 mod idempotency;
+mod place;
 mod query;
 
 use axum::extract::{FromRequest, Request};
@@ -15,6 +16,7 @@ use crate::problem::{FieldError, Problem};
 
 pub(crate) use body::pointer;
 pub(crate) use idempotency::IdempotencyKey;
+pub(crate) use place::{PLACES, Place};
 pub(crate) use query::Query;
 
 /// A request for an asset, whatever way it came. Its image is not looked at yet.

@@ -13,7 +13,7 @@ use crate::jobs::create;
 use crate::jobs::view::JobResponse;
 use crate::openapi::{ImageForm, Problems};
 use crate::problem::Problem;
-use crate::request::{IdempotencyKey, ImageRequest, ImageTo3d, TextRequest, TextTo3d};
+use crate::request::{IdempotencyKey, ImageRequest, ImageTo3d, Place, TextRequest, TextTo3d};
 
 /// Make an asset from an image
 ///
@@ -34,6 +34,7 @@ use crate::request::{IdempotencyKey, ImageRequest, ImageTo3d, TextRequest, TextT
 pub(crate) async fn image_to_3d(
     State(app): State<App>,
     caller: Caller,
+    _place: Place,
     key: Option<IdempotencyKey>,
     ImageRequest(request): ImageRequest,
 ) -> Result<impl IntoResponse, Problem> {
@@ -59,6 +60,7 @@ pub(crate) async fn image_to_3d(
 pub(crate) async fn text_to_3d(
     State(app): State<App>,
     caller: Caller,
+    _place: Place,
     key: Option<IdempotencyKey>,
     TextRequest(request): TextRequest,
 ) -> Result<impl IntoResponse, Problem> {
