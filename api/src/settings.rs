@@ -25,7 +25,7 @@ pub struct Settings {
     #[arg(long, env = "TRELLIS_FILE_ROOTS", value_delimiter = ',')]
     pub file_roots: Vec<PathBuf>,
 
-    /// The largest image, in bytes.
+    /// The largest image, in bytes. Workers read images of at most 32 MiB.
     #[arg(long, env = "MAX_IMAGE_BYTES", default_value_t = 20 << 20)]
     pub max_image_bytes: usize,
 }
