@@ -89,10 +89,14 @@ impl From<Status> for ClusterError {
 
 fn violations(status: Status) -> Vec<Violation> {
     let causes = status.details.map(|details| details.causes).unwrap_or_default();
-    if causes.is_empty() {
-        return vec![Violation { field: String::new(), message: status.message }];
+    // `<nil>` is the API server's note that its CEL rules were not asked because of the causes beside it.
+    let faults = causes.into_iter().filter(|cause| cause.field != "<nil>");
+    let violations: Vec<_> =
+        faults.map(|cause| Violation { field: cause.field, message: cause.message }).collect();
+    match violations.is_empty() {
+        true => vec![Violation { field: String::new(), message: status.message }],
+        false => violations,
     }
-    causes.into_iter().map(|cause| Violation { field: cause.field, message: cause.message }).collect()
 }
 
 /// Makes a call, and gives up on it after a while.
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_of_a_refusal_is_kept() {
+    fn every_cause_of_a_refusal_is_kept_and_no_note_beside_them() {
         let cause =
             |field: &str| StatusCause { reason: String::new(), message: "no".into(), field: field.into() };
         let details = StatusDetails {
@@ -195,7 +199,7 @@ mod tests {
             group: String::new(),
             kind: String::new(),
             uid: String::new(),
-            causes: vec![cause("spec.quality"), cause("")],
+            causes: vec![cause("spec.quality"), cause("<nil>"), cause("")],
             retry_after_seconds: 0,
         };
         let ClusterError::Invalid(violations) = status(422, reason::INVALID, "").with_details(details).into()
