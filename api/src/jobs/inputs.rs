@@ -91,10 +91,8 @@ fn object_name(caller: &Caller, id: &JobId, image: &Image) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::{Future as _, poll_fn};
     use std::pin::pin;
     use std::sync::mpsc;
-    use std::task::Poll;
 
     /// The only thread for decoders is kept busy, so that what the client left behind has not run yet.
     #[test]
@@ -108,7 +106,7 @@ mod tests {
             let inputs = Inputs::new(storage, HttpsReader::new().unwrap(), base, 1000);
             {
                 let mut check = pin!(inputs.check(Bytes::from_static(b"no image")));
-                poll_fn(|context| Poll::Ready(assert!(check.as_mut().poll(context).is_pending()))).await;
+                assert!(futures::poll!(check.as_mut()).is_pending());
             }
             assert_eq!(inputs.decoders.available_permits(), DECODERS - 1);
             drop(free);
