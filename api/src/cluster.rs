@@ -79,7 +79,8 @@ impl From<Status> for ClusterError {
             Self::Invalid(vec![Violation { field: String::new(), message: TOO_LARGE.to_owned() }])
         } else if status.is_forbidden() && status.message.contains("exceeded quota") {
             Self::QuotaExceeded
-        } else if status.code == 429 || status.code >= 500 {
+        } else if matches!(status.code, 409 | 429) || status.code >= 500 {
+            // A conflict here is one of requests that count against the same quota at the same time.
             Self::Unavailable(format!("{} {}", status.code, status.reason))
         } else {
             Self::Refused { code: status.code, reason: status.reason, message: status.message }
@@ -178,7 +179,7 @@ mod tests {
         let quota = status(403, reason::FORBIDDEN, "exceeded quota: jobs, requested: 1");
         assert!(matches!(named(quota), ClusterError::QuotaExceeded));
         assert!(matches!(named(status(403, reason::FORBIDDEN, "no right")), ClusterError::Refused { .. }));
-        for code in [429, 500, 503, 504] {
+        for code in [409, 429, 500, 503, 504] {
             assert!(matches!(named(status(code, "", "")), ClusterError::Unavailable(_)), "{code}");
         }
     }
