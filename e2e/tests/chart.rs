@@ -76,6 +76,27 @@ async fn every_object_of_the_chart_is_accepted() -> Result<()> {
     namespace.delete().await
 }
 
+#[tokio::test]
+async fn every_example_is_accepted() -> Result<()> {
+    let server = ApiServer::shared().await?;
+    let client = server.client().await?;
+    install_crds(&client).await?;
+    let namespace = Namespace::create(&client, "examples").await?;
+    let folder = paths::source().join("examples");
+    for folder in [folder.join("photo"), folder] {
+        for file in std::fs::read_dir(folder)? {
+            let path = file?.path();
+            let yaml = path.extension().is_some_and(|extension| extension == "yaml");
+            if yaml && !path.ends_with("kustomization.yaml") {
+                let manifest = std::fs::read_to_string(&path)?;
+                apply(server, &manifest, &["--dry-run=server", "--namespace", namespace.name()])
+                    .with_context(|| path.display().to_string())?;
+            }
+        }
+    }
+    namespace.delete().await
+}
+
 #[test]
 fn the_api_reads_results_where_workers_write_files() -> Result<()> {
     let files =
