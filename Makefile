@@ -15,10 +15,10 @@ export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
 run = @cargo build --release --quiet --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-golden lint fmt bench up down status images crds setup env
+.PHONY: help demo test test-golden lint fmt bench bench-cluster up down status images crds setup env
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  CLUSTER=current uses the Kubernetes of the current kubectl context instead of a local one."
 
 demo: setup ## a photo becomes out/photo.glb on a real Kubernetes
@@ -38,6 +38,9 @@ fmt: ## format the sources
 
 bench: setup ## time the pipeline on the small model
 	$(call run,trellis) bench examples/photo/photo.png --model worker/pipeline/tests/golden/15_end2end/model --quality balanced
+
+bench-cluster: setup ## time 20 warm jobs in the cluster that make demo leaves
+	$(call run,latency)
 
 up: setup ## start the local cluster
 	$(call run,cluster) up
