@@ -52,7 +52,11 @@ impl ControlPlane {
         pki.server("kube-apiserver", &names, &[self.address, IpAddr::from(API_SERVICE)])?;
         let policy = json!({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
-            "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}],
+            // Of writes also that they came: only so can a reader tell that none is under way (`AuditLog::events`).
+            "rules": [
+                {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+                {"level": "Metadata", "omitStages": ["RequestReceived"]},
+            ],
         });
         std::fs::write(self.folder.join("audit-policy.yaml"), policy.to_string())?;
         let admin = pki.client("admin", "trellis-admin", Some("system:masters"))?;

@@ -1,11 +1,18 @@
 //! The audit log, read back to count requests.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
+
+use crate::wait::poll;
+
+/// How long a write may be under way; the API server gives up after a minute.
+const END_LIMIT: Duration = Duration::from_secs(90);
 
 /// One answered request, as the API server's audit log has it (`audit.k8s.io/v1` Event; the fields that tests ask for).
 #[derive(Debug, Clone, Deserialize)]
@@ -87,11 +94,21 @@ impl AuditLog {
         Ok(Self { start: log.len(), path })
     }
 
-    /// The requests that were answered since then, oldest first.
+    /// The requests since then that were answered, oldest first. Waits for the writes that are under way: the log tells of a write's end only after the
+    /// write's effect could be seen.
     ///
     /// # Errors
-    /// Fails when the log cannot be read.
+    /// Fails when the log cannot be read, or when a write does not end.
     pub fn events(&self) -> Result<Vec<AuditEvent>> {
+        let begun: HashSet<String> = ids(&self.entries()?, |entry| entry.is_start());
+        poll("the writes that are under way to end", END_LIMIT, || {
+            let entries = self.entries()?;
+            let ended = ids(&entries, |entry| !entry.is_start());
+            Ok(begun.is_subset(&ended).then(|| answered(entries)))
+        })
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>> {
         let mut file = File::open(&self.path).with_context(|| no_log(&self.path))?;
         file.seek(SeekFrom::Start(self.start))?;
         let mut text = String::new();
@@ -103,6 +120,33 @@ impl AuditLog {
             .map(|line| serde_json::from_str(line).context("the audit log has a line that is no event"))
             .collect()
     }
+}
+
+/// A line of the log: a request at one of its stages.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    #[serde(rename = "auditID")]
+    id: String,
+    stage: String,
+    #[serde(flatten)]
+    event: AuditEvent,
+}
+
+impl Entry {
+    fn is_start(&self) -> bool {
+        self.stage == "RequestReceived"
+    }
+}
+
+fn ids(entries: &[Entry], of: impl Fn(&Entry) -> bool) -> HashSet<String> {
+    entries.iter().filter(|entry| of(entry)).map(|entry| entry.id.clone()).collect()
+}
+
+/// The ends of the requests; not of writes that had come before the first of these entries.
+fn answered(entries: Vec<Entry>) -> Vec<AuditEvent> {
+    let begun = ids(&entries, Entry::is_start);
+    let ends = entries.into_iter().filter(|entry| !entry.is_start());
+    ends.filter(|end| !end.event.is_write() || begun.contains(&end.id)).map(|end| end.event).collect()
 }
 
 fn no_log(path: &Path) -> String {
