@@ -12,7 +12,7 @@ export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
 
 # Tests run what ships: one profile for programs, images and tests. And every build names the whole workspace, because the crates'
 # features are then always the same: each dependency is compiled once.
-run = @cargo build --release --quiet --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
+run = @cargo build --release --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-golden lint fmt bench bench-cluster up down status images crds setup env

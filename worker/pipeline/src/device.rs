@@ -70,6 +70,17 @@ impl DeviceChoice {
     }
 }
 
+/// Holds libtorch to the CPU time that this process may use. Its own default is a thread for each core of the machine, also where a container's
+/// limit grants a few of them: the others would only throttle those.
+pub(crate) fn respect_cpu_limit() {
+    let available =
+        std::thread::available_parallelism().ok().and_then(|cores| i32::try_from(cores.get()).ok());
+    // Fewer may have been asked for, by OMP_NUM_THREADS.
+    if let Some(cores) = available.filter(|cores| *cores < tch::get_num_threads()) {
+        tch::set_num_threads(cores);
+    }
+}
+
 /// The number of GPUs, at least one, or why CUDA cannot be used.
 fn cuda_devices() -> std::result::Result<usize, String> {
     load_cuda()?;

@@ -17,7 +17,7 @@ pub use progress::{Observer, Progress, Stage, StageTiming};
 pub use stages::OnStep;
 
 use crate::Result;
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, respect_cpu_limit};
 use crate::dinov2::DinoV2;
 use crate::mesh::Mesh;
 use crate::noise::Noise;
@@ -46,6 +46,7 @@ pub struct LoadOptions {
 impl LoadOptions {
     fn placement(self) -> Result<Placement> {
         let device = self.device.resolve()?;
+        respect_cpu_limit();
         let precision =
             self.precision.unwrap_or(if device.is_cuda() { Precision::F16 } else { Precision::F32 });
         let torso = match precision {
