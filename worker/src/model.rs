@@ -80,12 +80,12 @@ fn make(
         made.timings.iter().map(|timing| timed(timing.stage.name(), timing.duration)).collect();
 
     let began = Instant::now();
-    let glb = trellis::export::glb::write(&made.mesh)?;
+    let glb = trellis::asset::formats::glb::write(&made.mesh)?;
     let mut files = vec![File { name: "model.glb".into(), format: "glb", content: glb.into() }];
     timings.push(timed("export", began.elapsed()));
     if order.preview {
         let began = Instant::now();
-        let png = trellis::render::preview(&made.mesh, PREVIEW_SIZE)?;
+        let png = trellis::asset::render::preview(&made.mesh, PREVIEW_SIZE)?;
         files.push(File { name: "preview.png".into(), format: "png", content: png.into() });
         timings.push(timed("preview", began.elapsed()));
     }

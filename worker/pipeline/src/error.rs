@@ -47,9 +47,23 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
+    /// What was made cannot be processed or written: a defect of this program or of the model.
+    #[error("{0}")]
+    Asset(String),
     /// libtorch refused an operation: a defect of this program.
     #[error("libtorch: {0}")]
     Torch(String),
+}
+
+impl From<trellis_asset::Error> for Error {
+    fn from(error: trellis_asset::Error) -> Self {
+        use trellis_asset::Error as Asset;
+        match error {
+            Asset::Empty(what) => Self::Empty(what),
+            Asset::InvalidInput(message) => Self::InvalidInput(message),
+            other => Self::Asset(other.to_string()),
+        }
+    }
 }
 
 impl From<TchError> for Error {

@@ -8,14 +8,11 @@
 pub mod device;
 pub mod dinov2;
 pub mod error;
-pub mod export;
 pub mod flexicubes;
 pub mod image;
-pub mod mesh;
 pub mod nn;
 pub mod noise;
 pub mod pipeline;
-pub mod render;
 pub mod sampler;
 pub mod slat;
 pub mod sparse;
@@ -24,3 +21,5 @@ pub mod weights;
 
 pub use error::{Error, Result};
 pub use pipeline::Pipeline;
+#[doc(no_inline)]
+pub use trellis_asset as asset;

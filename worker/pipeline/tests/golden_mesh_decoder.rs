@@ -6,6 +6,7 @@ mod common;
 
 use common::Stage;
 use tch::{Kind, Tensor};
+use trellis::asset::Paint;
 use trellis::flexicubes::{Surface, extract};
 use trellis::slat::{Corners, CubeLayout, MeshDecoder};
 use trellis::sparse::{Grid, SparseTensor};
@@ -53,7 +54,8 @@ fn meshes_of_two_samples() {
     }
     let meshes = decoder.forward(&latents).unwrap();
     assert_eq!(meshes.len(), 2);
-    assert!(meshes.iter().all(|mesh| !mesh.is_empty() && mesh.colors.len() == mesh.vertices.len()));
+    assert!(meshes.iter().all(|mesh| !mesh.is_empty()
+        && matches!(&mesh.paint, Paint::Vertices(colors) if colors.len() == mesh.vertices.len())));
 }
 
 #[test]

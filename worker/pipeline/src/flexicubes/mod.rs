@@ -12,6 +12,8 @@ mod signs;
 
 pub use field::{CubeWeights, Field, VertexValues};
 
+use trellis_asset::{Mesh, Paint};
+
 use crossed::CrossedCubes;
 use dual::DualVertices;
 
@@ -24,6 +26,18 @@ pub struct Surface {
     pub faces: Vec<[u32; 3]>,
     /// Attributes in 0..1, vertex by vertex.
     pub attributes: Vec<f32>,
+}
+
+impl Surface {
+    /// The mesh. The first three attributes are its colour; without them it has none.
+    pub fn into_mesh(self) -> Mesh {
+        let Self { vertices, faces, attributes } = self;
+        let width = attributes.len().checked_div(vertices.len()).unwrap_or_default();
+        let color = |row: &[f32]| row.first_chunk::<3>().copied();
+        let colors: Option<Vec<_>> = attributes.chunks(width.max(1)).map(color).collect();
+        let paint = colors.filter(|colors| !colors.is_empty()).map_or(Paint::None, Paint::Vertices);
+        Mesh::new(vertices, faces, paint)
+    }
 }
 
 /// Extracts the surface where the distance changes its sign. The same field gives the same bytes on any number of threads.

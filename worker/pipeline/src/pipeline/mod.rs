@@ -16,10 +16,11 @@ use progress::Run;
 pub use progress::{Observer, Progress, Stage, StageTiming};
 pub use stages::OnStep;
 
+use trellis_asset::Mesh;
+
 use crate::Result;
 use crate::device::{DeviceChoice, respect_cpu_limit};
 use crate::dinov2::DinoV2;
-use crate::mesh::Mesh;
 use crate::noise::Noise;
 use crate::slat::{MeshDecoder, SlatFlow};
 use crate::sparse_structure::{SparseStructureDecoder, SparseStructureFlow};
@@ -146,7 +147,7 @@ impl Pipeline {
             let slat = self.sample_slat(&mut noise, &grid, &condition, &slat_sampling, on_step)?;
             self.denormalize(&slat)
         })?;
-        let mesh = run.stage(Stage::Mesh, |_| Ok(Mesh::from_surface(self.extract_surface(&grid, slat)?)))?;
+        let mesh = run.stage(Stage::Mesh, |_| Ok(self.extract_surface(&grid, slat)?.into_mesh()))?;
         Ok(Asset { mesh, seed: options.seed, voxels: grid.len() as usize, timings: run.timings })
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 use tch::Kind;
+use trellis_asset::Mesh;
 
 use super::cubes::CubeLayout;
 use super::subdivide::SubdivideBlock;
 use super::swin::SwinBlock;
 use crate::flexicubes::{Surface, extract};
-use crate::mesh::Mesh;
 use crate::nn::{Linear, position_embedding};
 use crate::sparse::SparseTensor;
 use crate::weights::{Checkpoint, Placement, Weights};
@@ -139,7 +139,7 @@ impl MeshDecoder {
     /// # Errors
     /// When the model's numbers overflow or libtorch fails.
     pub fn forward(&self, latents: &SparseTensor) -> Result<Vec<Mesh>> {
-        Ok(self.surfaces(latents)?.into_iter().map(Mesh::from_surface).collect())
+        Ok(self.surfaces(latents)?.into_iter().map(Surface::into_mesh).collect())
     }
 
     /// The surface of each sample, with colour and predicted normal as its six attributes.

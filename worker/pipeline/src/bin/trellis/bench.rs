@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use trellis::Result;
+use trellis::asset::{formats, render};
 use trellis::device::DeviceChoice;
 use trellis::pipeline::{LoadOptions, Options, Pipeline, Quality};
-use trellis::{Result, export, render};
 
 use crate::generate::{PREVIEW_SIDE, read};
 
@@ -54,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let asset =
             pipeline.generate(std::slice::from_ref(&photo), &options, &mut |_| ControlFlow::Continue(()))?;
         let generated = start.elapsed();
-        export::glb::write(&asset.mesh)?;
+        formats::glb::write(&asset.mesh)?;
         let exported = start.elapsed();
         render::preview(&asset.mesh, PREVIEW_SIDE)?;
         let total = start.elapsed();

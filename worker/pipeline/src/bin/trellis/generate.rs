@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use trellis::asset::{formats, render};
 use trellis::device::DeviceChoice;
 use trellis::pipeline::{Asset, LoadOptions, Options, Pipeline, Precision, Progress, Quality, StageOptions};
-use trellis::{Error, Result, export, image, render};
+use trellis::{Error, Result, image};
 
 /// Side of the preview in pixels.
 pub(crate) const PREVIEW_SIDE: u32 = 512;
@@ -103,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     })?;
     bar.finish_and_clear();
 
-    let glb = export::glb::write(&asset.mesh)?;
+    let glb = formats::glb::write(&asset.mesh)?;
     fs::write(&arguments.output, &glb).map_err(Error::io(&arguments.output))?;
     if let Some(path) = &arguments.preview {
         fs::write(path, render::preview(&asset.mesh, PREVIEW_SIDE)?).map_err(Error::io(path))?;

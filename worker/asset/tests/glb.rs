@@ -1,9 +1,8 @@
 //! GLB files as another program reads them.
 
 use gltf::mesh::Mode;
-use trellis::Error;
-use trellis::export::glb;
-use trellis::mesh::Mesh;
+use trellis_asset::formats::glb;
+use trellis_asset::{Error, Mesh, Paint};
 
 /// A tetrahedron with one corner of each colour.
 fn tetrahedron() -> Mesh {
@@ -11,8 +10,8 @@ fn tetrahedron() -> Mesh {
     Mesh {
         vertices: vec![[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, 0.25, 0.0], [0.0, 0.0, 0.125]],
         normals: vec![[-normal; 3], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
-        colors: vec![[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 1.0]],
         faces: vec![[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]],
+        paint: Paint::Vertices(vec![[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 1.0]]),
     }
 }
 

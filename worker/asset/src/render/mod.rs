@@ -11,7 +11,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
 
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, Paint};
 use crate::{Error, Result};
 use camera::Camera;
 use raster::{Corner, Raster};
@@ -33,9 +33,13 @@ pub fn preview(mesh: &Mesh, size: u32) -> Result<Vec<u8>> {
     }
     let samples = size as usize * SUPERSAMPLING;
     let camera = Camera::framing(mesh, samples);
+    let color = |vertex: usize| match &mesh.paint {
+        Paint::Vertices(colors) => colors[vertex],
+        _ => [0.5; 3],
+    };
     let corner = |vertex: usize| Corner {
         place: camera.project(mesh.vertices[vertex]),
-        light: shade(mesh.colors[vertex], mesh.normals[vertex]),
+        light: shade(color(vertex), mesh.normals[vertex]),
     };
     let corners: Vec<Corner> = (0..mesh.vertices.len()).into_par_iter().map(corner).collect();
     png(&Raster::draw(samples, &corners, &mesh.faces).pixels(SUPERSAMPLING), size)
@@ -58,8 +62,8 @@ mod tests {
         Mesh {
             vertices: vec![[-0.5, 0.0, -0.5], [0.5, 0.0, -0.5], [0.0, 0.0, 0.5]],
             normals: vec![[0.0, -1.0, 0.0]; 3],
-            colors: vec![[1.0, 0.0, 0.0]; 3],
             faces: vec![[0, 1, 2]],
+            paint: Paint::Vertices(vec![[1.0, 0.0, 0.0]; 3]),
         }
     }
 
@@ -79,7 +83,7 @@ mod tests {
         let mut mesh = triangle();
         mesh.vertices.extend(triangle().vertices.iter().map(|[x, _, z]| [*x, 0.3, *z]));
         mesh.normals.extend(triangle().normals);
-        mesh.colors.extend([[0.0, 1.0, 0.0]; 3]);
+        mesh.paint = Paint::Vertices([[[1.0, 0.0, 0.0]; 3], [[0.0, 1.0, 0.0]; 3]].concat());
         for faces in [vec![[0, 1, 2], [3, 4, 5]], vec![[3, 4, 5], [0, 1, 2]]] {
             mesh.faces = faces;
             let picture = image::load_from_memory(&preview(&mesh, 64).unwrap()).unwrap().to_rgba8();

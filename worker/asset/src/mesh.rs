@@ -1,30 +1,41 @@
 //! Triangle meshes with colours.
 
-use crate::flexicubes::Surface;
+use image::RgbImage;
 
-/// A triangle mesh in the model's frame: z up, the front towards -y, within or near [-½, ½]³. There are as many normals and
-/// colours as vertices, and faces name no others.
+/// A triangle mesh in the model's frame: z up, the front towards -y, within or near [-½, ½]³. There are as many normals as vertices, and faces name
+/// no others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mesh {
     /// Positions.
     pub vertices: Vec<[f32; 3]>,
     /// Unit normals of the vertices, pointing outwards.
     pub normals: Vec<[f32; 3]>,
-    /// Colours of the vertices: sRGB, 0..1.
-    pub colors: Vec<[f32; 3]>,
     /// Vertices of each triangle, counter-clockwise seen from outside.
     pub faces: Vec<[u32; 3]>,
+    /// What colour it has.
+    pub paint: Paint,
+}
+
+/// Where a mesh's colours are.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Paint {
+    /// Nowhere: it is grey.
+    None,
+    /// One of each vertex: sRGB, 0..1.
+    Vertices(Vec<[f32; 3]>),
+    /// In a picture.
+    Texture {
+        /// Of each vertex its place in the picture, 0..1 from its upper left corner, as glTF has it.
+        coordinates: Vec<[f32; 2]>,
+        /// sRGB.
+        picture: RgbImage,
+    },
 }
 
 impl Mesh {
-    /// A mesh with normals from its faces. The first three attributes of the surface are the colour; without them it is
-    /// grey.
-    pub fn from_surface(surface: Surface) -> Self {
-        let Surface { vertices, faces, attributes } = surface;
-        let width = attributes.len().checked_div(vertices.len()).unwrap_or_default();
-        let color = |row: usize| attributes.get(row * width..)?.first_chunk::<3>().copied();
-        let colors = (0..vertices.len()).map(|row| color(row).unwrap_or([0.5; 3])).collect();
-        Self { normals: vertex_normals(&vertices, &faces), vertices, colors, faces }
+    /// A mesh with normals from its faces.
+    pub fn new(vertices: Vec<[f32; 3]>, faces: Vec<[u32; 3]>, paint: Paint) -> Self {
+        Self { normals: vertex_normals(&vertices, &faces), vertices, faces, paint }
     }
 
     /// Whether there is nothing to see.
@@ -84,14 +95,12 @@ mod tests {
     fn normals_point_outwards_even_on_tiny_faces() {
         let corner = [[0.0; 3], [1e-8, 0.0, 0.0], [0.0, 1e-8, 0.0], [0.0, 0.0, 1e-8]];
         let faces = vec![[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]];
-        let surface = Surface { vertices: corner.to_vec(), faces, attributes: vec![] };
-        let mesh = Mesh::from_surface(surface);
+        let mesh = Mesh::new(corner.to_vec(), faces, Paint::None);
         for (vertex, normal) in mesh.vertices.iter().zip(&mesh.normals) {
             let outwards = minus(*vertex, [0.25e-8; 3]);
             assert!(dot(*normal, outwards) > 0.0, "{vertex:?} {normal:?}");
             assert!((dot(*normal, *normal) - 1.0).abs() < 1e-5);
         }
-        assert_eq!(mesh.colors, [[0.5; 3]; 4]);
     }
 
     #[test]

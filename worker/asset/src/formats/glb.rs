@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::mesh::{Mesh, linear_from_srgb};
+use crate::mesh::{Mesh, Paint, linear_from_srgb};
 use crate::{Error, Result};
 
 const JSON_CHUNK: &[u8; 4] = b"JSON";
@@ -24,12 +24,15 @@ pub fn write(mesh: &Mesh) -> Result<Vec<u8>> {
     }
     let positions: Vec<_> = mesh.vertices.iter().copied().map(y_up).collect();
     let normals: Vec<_> = mesh.normals.iter().copied().map(y_up).collect();
-    let colors: Vec<_> = mesh.colors.par_iter().map(|color| color.map(linear_from_srgb)).collect();
+    let colors: Vec<[f32; 3]> = match &mesh.paint {
+        Paint::Vertices(colors) => colors.par_iter().map(|color| color.map(linear_from_srgb)).collect(),
+        _ => vec![linear_from_srgb(0.5); mesh.vertices.len()].into_iter().map(|grey| [grey; 3]).collect(),
+    };
     if ![&positions, &normals, &colors]
         .iter()
         .all(|values| values.as_flattened().iter().all(|v| v.is_finite()))
     {
-        return Err(Error::Torch("the mesh holds numbers that are not finite".to_owned()));
+        return Err(Error::Damaged("it holds numbers that are not finite".to_owned()));
     }
     let mut buffer = Buffer::default();
     let attributes = json!({

@@ -77,11 +77,11 @@ fn bounds(mesh: &Mesh) -> ([f32; 3], f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesh::normalised;
+    use crate::mesh::{Paint, normalised};
 
     fn mesh(vertices: Vec<[f32; 3]>) -> Mesh {
         let normals = vec![normalised([0.0, -1.0, 1.0]).unwrap(); vertices.len()];
-        Mesh { colors: vec![[1.0; 3]; vertices.len()], faces: vec![[0, 1, 2]], normals, vertices }
+        Mesh { faces: vec![[0, 1, 2]], normals, vertices, paint: Paint::None }
     }
 
     #[test]
