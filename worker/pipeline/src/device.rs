@@ -70,15 +70,14 @@ impl DeviceChoice {
     }
 }
 
-/// Holds libtorch to the CPU time that this process may use. Its own default is a thread for each core of the machine, also where a container's
-/// limit grants a few of them: the others would only throttle those.
-pub(crate) fn respect_cpu_limit() {
-    let available =
-        std::thread::available_parallelism().ok().and_then(|cores| i32::try_from(cores.get()).ok());
-    // Fewer may have been asked for, by OMP_NUM_THREADS.
-    if let Some(cores) = available.filter(|cores| *cores < tch::get_num_threads()) {
-        tch::set_num_threads(cores);
-    }
+/// Into how many parts libtorch divides the work on a CPU, on every machine.
+const CPU_LANES: i32 = 16;
+
+/// Lets libtorch divide its work alike on every machine. Where one part ends and the next begins decides which numbers go through a loop's vector
+/// code and which through its scalar rest, and these round differently; so one thread and sixteen would give different assets. Where there
+/// are fewer cores than lanes, the lanes take turns on them.
+pub(crate) fn fix_cpu_lanes() {
+    tch::set_num_threads(CPU_LANES);
 }
 
 /// The number of GPUs, at least one, or why CUDA cannot be used.

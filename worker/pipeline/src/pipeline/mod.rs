@@ -19,7 +19,7 @@ pub use stages::OnStep;
 use trellis_asset::Mesh;
 
 use crate::Result;
-use crate::device::{DeviceChoice, respect_cpu_limit};
+use crate::device::{DeviceChoice, fix_cpu_lanes};
 use crate::dinov2::DinoV2;
 use crate::noise::Noise;
 use crate::slat::{MeshDecoder, SlatFlow};
@@ -47,7 +47,9 @@ pub struct LoadOptions {
 impl LoadOptions {
     fn placement(self) -> Result<Placement> {
         let device = self.device.resolve()?;
-        respect_cpu_limit();
+        if device == Device::Cpu {
+            fix_cpu_lanes();
+        }
         let precision =
             self.precision.unwrap_or(if device.is_cuda() { Precision::F16 } else { Precision::F32 });
         let torso = match precision {
