@@ -1,19 +1,17 @@
 //! Structured latents to a mesh: a transformer with shifted windows, two steps to four times the resolution, FlexiCubes.
 
 use serde::Deserialize;
-use tch::Kind;
 use trellis_asset::Mesh;
 
 use super::cubes::CubeLayout;
 use super::subdivide::SubdivideBlock;
-use super::swin::SwinBlock;
+use super::transformer::{SwinTransformer, TransformerConfig};
 use crate::flexicubes::{Surface, extract};
-use crate::nn::{Linear, position_embedding};
+use crate::nn::Linear;
 use crate::sparse::SparseTensor;
 use crate::weights::{Checkpoint, Placement, Weights};
 use crate::{Error, Result};
 
-const DEFAULT_HEAD_CHANNELS: i64 = 64;
 /// Of the group norms.
 const GROUPS: i64 = 32;
 /// The cubes of the surface are this much finer than the voxels of the latents.
@@ -22,32 +20,11 @@ const UPSAMPLING: u16 = 4;
 /// Constructor arguments of the reference's `SLatMeshDecoder`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct MeshDecoderConfig {
-    /// Voxels along a side of the grid.
-    pub resolution: u16,
-    /// Width of a token.
-    pub model_channels: i64,
+    /// Its transformer.
+    #[serde(flatten)]
+    pub transformer: TransformerConfig,
     /// Channels of a latent.
     pub latent_channels: i64,
-    /// Transformer blocks.
-    pub num_blocks: i64,
-    /// Attention heads; `None`: as many as heads of `num_head_channels` fit.
-    #[serde(default)]
-    pub num_heads: Option<i64>,
-    /// Width of a head, where `num_heads` is not given.
-    #[serde(default)]
-    pub num_head_channels: Option<i64>,
-    /// Hidden over outer width of the perceptron.
-    pub mlp_ratio: f64,
-    /// Which voxels attend to one another; only `swin`, the released one, is known.
-    pub attn_mode: String,
-    /// Voxels along a side of a window.
-    pub window_size: i64,
-    /// Position encoding; only `ape`, the released one, is known.
-    #[serde(default = "ape")]
-    pub pe_mode: String,
-    /// Normalise queries and keys.
-    #[serde(default)]
-    pub qk_rms_norm: bool,
     /// What is decoded.
     pub representation_config: RepresentationConfig,
 }
@@ -60,41 +37,22 @@ pub struct RepresentationConfig {
     pub use_color: bool,
 }
 
-fn ape() -> String {
-    "ape".to_owned()
-}
-
 impl MeshDecoderConfig {
-    fn heads(&self) -> i64 {
-        let width = self.num_head_channels.unwrap_or(DEFAULT_HEAD_CHANNELS).max(1);
-        self.num_heads.unwrap_or(self.model_channels / width)
-    }
-
     /// What keeps this program from running such a model, if anything.
     fn objection(&self) -> Option<String> {
-        if self.attn_mode != "swin" || self.window_size < 1 {
-            return Some(format!("attn_mode {:?} is not supported, only \"swin\"", self.attn_mode));
-        }
-        if self.pe_mode != "ape" {
-            return Some(format!("pe_mode {:?} is not supported, only \"ape\"", self.pe_mode));
-        }
-        let (channels, heads) = (self.model_channels, self.heads());
-        if heads < 1 || channels % heads != 0 || channels % (8 * GROUPS) != 0 {
-            return Some(format!("model_channels {channels} must be a multiple of {heads} heads and of 256"));
-        }
-        (self.resolution == 0 || self.resolution > 256)
-            .then(|| format!("resolution {} is not supported, only 1 to 256", self.resolution))
+        let channels = self.transformer.model_channels;
+        self.transformer.objection().or_else(|| {
+            (channels % (8 * GROUPS) != 0)
+                .then(|| format!("model_channels {channels} must be a multiple of {}", 8 * GROUPS))
+        })
     }
 }
 
 /// The model.
 #[derive(Debug)]
 pub struct MeshDecoder {
-    config: MeshDecoderConfig,
-    torso: Kind,
     layout: CubeLayout,
-    input: Linear,
-    blocks: Vec<SwinBlock>,
+    transformer: SwinTransformer,
     upsample: [SubdivideBlock; 2],
     output: Linear,
 }
@@ -108,29 +66,23 @@ impl MeshDecoder {
         let config: MeshDecoderConfig = checkpoint.config("SLatMeshDecoder")?;
         match config.objection() {
             Some(objection) => Err(checkpoint.refuse(objection)),
-            None => checkpoint.build(placement, |weights| Self::new(config, weights)),
+            None => checkpoint.build(placement, |weights| Self::new(&config, weights)),
         }
     }
 
-    fn new(config: MeshDecoderConfig, weights: &Weights) -> Result<Self> {
-        let (torso, channels, heads) = (weights.torso(), config.model_channels, config.heads());
-        let hidden = (channels as f64 * config.mlp_ratio) as i64;
-        let layout = CubeLayout::new(UPSAMPLING * config.resolution, config.representation_config.use_color);
-        let block = |index| {
-            SwinBlock::load(&torso.at("blocks").at(index), channels, heads, hidden, config.qk_rms_norm)
-        };
-        let upsample = torso.at("upsample");
+    fn new(config: &MeshDecoderConfig, weights: &Weights) -> Result<Self> {
+        let MeshDecoderConfig { transformer, latent_channels, representation_config } = config;
+        let channels = transformer.model_channels;
+        let layout = CubeLayout::new(UPSAMPLING * transformer.resolution, representation_config.use_color);
+        let upsample = weights.torso().at("upsample");
         Ok(Self {
-            torso: torso.kind(),
             layout,
-            input: Linear::load(&weights.at("input_layer"), config.latent_channels, channels)?,
-            blocks: (0..config.num_blocks).map(block).collect::<Result<_>>()?,
+            transformer: SwinTransformer::load(weights, transformer, *latent_channels)?,
             upsample: [
                 SubdivideBlock::load(&upsample.at(0), channels, channels / 4, GROUPS)?,
                 SubdivideBlock::load(&upsample.at(1), channels / 4, channels / 8, GROUPS)?,
             ],
             output: Linear::load(&weights.at("out_layer"), channels / 8, layout.channels())?,
-            config,
         })
     }
 
@@ -163,7 +115,7 @@ impl MeshDecoder {
     /// # Errors
     /// As [`MeshDecoder::forward`].
     pub fn cubes(&self, latents: &SparseTensor) -> Result<SparseTensor> {
-        let mut h = self.transform(latents)?;
+        let mut h = self.transformer.forward(latents)?;
         for block in &self.upsample {
             h = block.forward(&h)?;
         }
@@ -174,15 +126,5 @@ impl MeshDecoder {
             ));
         }
         h.with(cubes)
-    }
-
-    /// The transformer: windows move by half their size in every other block.
-    fn transform(&self, latents: &SparseTensor) -> Result<SparseTensor> {
-        let position = position_embedding(&latents.grid().positions()?, self.config.model_channels)?;
-        let tokens = self.input.forward(latents.feats())?.f_add(&position)?.f_to_kind(self.torso)?;
-        let size = self.config.window_size;
-        let windows = [latents.grid().windows(size, 0)?, latents.grid().windows(size, size / 2)?];
-        let mut blocks = self.blocks.iter().zip(windows.iter().cycle());
-        blocks.try_fold(latents.with(tokens)?, |h, (block, windows)| block.forward(&h, windows))
     }
 }

@@ -7,6 +7,7 @@ mod mesh_decoder;
 mod residual;
 mod subdivide;
 mod swin;
+mod transformer;
 
 pub use cubes::{Corners, CubeLayout};
 pub use flow::{FlowOnGrid, SlatFlow, SlatFlowConfig};
@@ -14,3 +15,4 @@ pub use mesh_decoder::{MeshDecoder, MeshDecoderConfig, RepresentationConfig};
 pub use residual::{Resampling, ResidualBlock};
 pub use subdivide::SubdivideBlock;
 pub use swin::SwinBlock;
+pub use transformer::{SwinTransformer, TransformerConfig};
