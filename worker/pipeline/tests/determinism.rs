@@ -2,35 +2,29 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::Command;
 
-/// The file that the tool makes of the example photo when libtorch and rayon are told to use `threads` threads.
-fn generated_with(threads: &str, folder: &Path) -> Vec<u8> {
+use trellis::Pipeline;
+use trellis::asset::Mesh;
+use trellis::device::DeviceChoice;
+use trellis::pipeline::{LoadOptions, Options};
+
+/// What is made of the example photo in a process that starts out with `threads` threads.
+fn generated_with(threads: i32) -> Mesh {
+    tch::set_num_threads(threads);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = folder.join(format!("{threads}.glb"));
-    let made = Command::new(env!("CARGO_BIN_EXE_trellis"))
-        .args(["generate", "--device", "cpu", "--model"])
-        .arg(root.join("tests/golden/15_end2end/model"))
-        .arg(root.join("../../examples/photo/photo.png"))
-        .arg("--output")
-        .arg(&output)
-        .env("OMP_NUM_THREADS", threads)
-        .env("RAYON_NUM_THREADS", threads)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    std::fs::read(output).unwrap()
+    let options = LoadOptions { device: DeviceChoice::Cpu, precision: None };
+    let pipeline = Pipeline::load(&root.join("tests/golden/15_end2end/model"), options).unwrap();
+    let photo = std::fs::read(root.join("../../examples/photo/photo.png")).unwrap();
+    let photo = trellis::image::decode(&photo).unwrap();
+    pipeline.generate(&[photo], &Options::default(), &mut |_| ControlFlow::Continue(())).unwrap().mesh
 }
 
 #[test]
-fn one_thread_and_many_make_the_same_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let alone = generated_with("1", folder.path());
-    for threads in ["3", "16"] {
-        assert!(
-            generated_with(threads, folder.path()) == alone,
-            "{threads} threads make another file than one"
-        );
+fn one_thread_and_sixteen_make_the_same_mesh() {
+    let alone = generated_with(1);
+    for threads in [3, 16] {
+        assert!(generated_with(threads) == alone, "{threads} threads make another mesh than one");
     }
 }
