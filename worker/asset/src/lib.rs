@@ -8,6 +8,7 @@ pub mod gaussians;
 pub mod mesh;
 pub mod radiance_field;
 pub mod render;
+pub mod voxelize;
 
 pub use error::{Error, Result};
 pub use gaussians::Gaussians;

@@ -5,12 +5,12 @@ use trellis_asset::Mesh;
 
 use super::cubes::CubeLayout;
 use super::subdivide::SubdivideBlock;
-use super::transformer::{SwinTransformer, TransformerConfig};
+use super::transformer::{SwinTransformer, TransformerConfig, check_finite};
+use crate::Result;
 use crate::flexicubes::{Surface, extract};
 use crate::nn::Linear;
 use crate::sparse::SparseTensor;
 use crate::weights::{Checkpoint, Placement, Weights};
-use crate::{Error, Result};
 
 /// Of the group norms.
 const GROUPS: i64 = 32;
@@ -120,11 +120,7 @@ impl MeshDecoder {
             h = block.forward(&h)?;
         }
         let cubes = self.output.forward(&h.feats().f_to_kind(latents.feats().f_kind()?)?)?;
-        if cubes.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-            return Err(Error::Torch(
-                "the mesh decoder gave numbers that are not finite; compute in f32".to_owned(),
-            ));
-        }
+        check_finite(&cubes, "the mesh decoder")?;
         h.with(cubes)
     }
 }

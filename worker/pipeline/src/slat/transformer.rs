@@ -2,15 +2,17 @@
 //! section 6).
 
 use serde::Deserialize;
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use super::swin::SwinBlock;
-use crate::Result;
-use crate::nn::{Linear, position_embedding};
+use crate::nn::{LayerNorm, Linear, position_embedding};
 use crate::sparse::SparseTensor;
 use crate::weights::Weights;
+use crate::{Error, Result};
 
 const DEFAULT_HEAD_CHANNELS: i64 = 64;
+/// Of the norm before an output layer.
+const OUTPUT_EPS: f64 = 1e-5;
 
 /// Constructor arguments of the reference's `SparseTransformerBase`.
 #[derive(Debug, Clone, Deserialize)]
@@ -111,4 +113,47 @@ impl SwinTransformer {
         let mut blocks = self.blocks.iter().zip(windows.iter().cycle());
         blocks.try_fold(values.with(tokens)?, |h, (block, windows)| block.forward(&h, windows))
     }
+}
+
+/// A transformer whose tokens are normalised and projected: what each voxel's latent, or feature, says.
+#[derive(Debug)]
+pub struct SwinProjection {
+    transformer: SwinTransformer,
+    norm: LayerNorm,
+    output: Linear,
+}
+
+impl SwinProjection {
+    /// Takes `input_layer`, `blocks` and `out_layer`.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn load(weights: &Weights, config: &TransformerConfig, inputs: i64, outputs: i64) -> Result<Self> {
+        let channels = config.model_channels;
+        Ok(Self {
+            transformer: SwinTransformer::load(weights, config, inputs)?,
+            norm: LayerNorm::plain(channels, OUTPUT_EPS),
+            output: Linear::load(&weights.at("out_layer"), channels, outputs)?,
+        })
+    }
+
+    /// `[N, inputs]` to `[N, outputs]`, both in f32.
+    ///
+    /// # Errors
+    /// When the model's numbers overflow or libtorch fails.
+    pub fn forward(&self, values: &SparseTensor) -> Result<SparseTensor> {
+        let tokens = self.transformer.forward(values)?;
+        let single = tokens.feats().f_to_kind(values.feats().f_kind()?)?;
+        let output = self.output.forward(&self.norm.forward(&single)?)?;
+        check_finite(&output, "a decoder of structured latents")?;
+        values.with(output)
+    }
+}
+
+/// Refuses numbers that half precision could not hold, before they become geometry.
+pub(super) fn check_finite(values: &Tensor, what: &str) -> Result<()> {
+    if values.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0 {
+        return Ok(());
+    }
+    Err(Error::Torch(format!("{what} gave numbers that are not finite; compute in f32")))
 }

@@ -10,11 +10,13 @@ use crate::weights::Weights;
 const EPS: f64 = 1e-5;
 const GROUPS: i64 = 32;
 
-/// A convolution with a 3³ kernel that keeps the grid's size.
+/// A convolution with a 3³ kernel that keeps the grid's size, or with one of 2³ that halves it.
 #[derive(Debug)]
 pub(super) struct Conv3d {
     weight: Tensor,
     bias: Tensor,
+    stride: i64,
+    padding: i64,
 }
 
 impl Conv3d {
@@ -22,6 +24,17 @@ impl Conv3d {
         Ok(Self {
             weight: weights.tensor("weight", &[outputs, inputs, 3, 3, 3])?,
             bias: weights.tensor("bias", &[outputs])?,
+            stride: 1,
+            padding: 1,
+        })
+    }
+
+    pub(super) fn halving(weights: &Weights, inputs: i64, outputs: i64) -> Result<Self> {
+        Ok(Self {
+            weight: weights.tensor("weight", &[outputs, inputs, 2, 2, 2])?,
+            bias: weights.tensor("bias", &[outputs])?,
+            stride: 2,
+            padding: 0,
         })
     }
 
@@ -31,8 +44,8 @@ impl Conv3d {
         Ok(x.f_internal_convolution(
             &self.weight,
             Some(&self.bias),
-            [1; 3],
-            [1; 3],
+            [self.stride; 3],
+            [self.padding; 3],
             [1; 3],
             transposed,
             [0; 3],
