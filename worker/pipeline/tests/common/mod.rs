@@ -7,9 +7,12 @@
 #![allow(clippy::print_stdout, reason = "rows of the parity table")]
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use trellis::device::DeviceChoice;
 use trellis::weights::{Checkpoint, Placement, TensorFile};
@@ -162,4 +165,36 @@ fn device() -> Device {
     let device = choice.parse::<DeviceChoice>().and_then(DeviceChoice::resolve).expect("TRELLIS_TEST_DEVICE");
     tch::set_num_threads(1);
     device
+}
+
+/// A file of `shapes` whose data is a hole: names and shapes of a released checkpoint without its gigabytes.
+pub fn hollow_checkpoint(folder: &Path, config: &Value, params: &Value) -> Checkpoint {
+    let mut end = 0;
+    let mut header = serde_json::Map::new();
+    for (name, param) in params.as_object().expect("a readable fixture") {
+        let (dtype, width) = if param[1] == "F16" { ("F16", 2) } else { ("F32", 4) };
+        let start = end;
+        end += width
+            * param[0]
+                .as_array()
+                .expect("a readable fixture")
+                .iter()
+                .map(|size| size.as_u64().expect("a readable fixture"))
+                .product::<u64>();
+        header.insert(name.clone(), json!({"dtype": dtype, "shape": param[0], "data_offsets": [start, end]}));
+    }
+    let mut header = serde_json::to_vec(&header).expect("a readable fixture");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let (config_path, weights_path) = (folder.join("m.json"), folder.join("m.safetensors"));
+    let mut file = File::create(&weights_path).expect("a readable fixture");
+    file.write_all(&(header.len() as u64).to_le_bytes()).expect("a readable fixture");
+    file.write_all(&header).expect("a readable fixture");
+    file.set_len(8 + header.len() as u64 + end).expect("a readable fixture");
+    std::fs::write(&config_path, config.to_string()).expect("a readable fixture");
+    Checkpoint::from_files(&config_path, &weights_path).expect("a readable fixture")
+}
+
+/// A JSON file.
+pub fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a readable fixture")).expect("a readable fixture")
 }
