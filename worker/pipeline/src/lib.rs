@@ -11,6 +11,7 @@ pub mod dinov2;
 pub mod error;
 pub mod flexicubes;
 pub mod image;
+mod kernels;
 pub mod nn;
 pub mod noise;
 pub mod pipeline;

@@ -6,7 +6,7 @@ mod common;
 
 use common::Stage;
 use tch::{Device, Kind, Tensor};
-use trellis::flexicubes::{CubeWeights, Field, Surface, VertexValues, extract};
+use trellis::flexicubes::{CubeWeights, Surface, VertexValues, surface};
 
 /// `[side³, 3]` coordinates of a whole grid, lexicographic.
 fn dense(side: i64, device: Device) -> Tensor {
@@ -33,7 +33,7 @@ fn compare(
     vertices: &VertexValues,
     weights: &CubeWeights,
 ) -> Surface {
-    let surface = extract(&Field::new(resolution, &inside(vertices), vertices, weights).unwrap());
+    let surface = surface(resolution, &inside(vertices), vertices, weights).unwrap();
     let rows = |flat: &[f32], width: i64| Tensor::from_slice(flat).reshape([-1, width]);
     let faces: Vec<i32> = surface.faces.iter().flatten().map(|&vertex| vertex as i32).collect();
     stage.exact(&format!("{case}.faces"), &Tensor::from_slice(&faces).reshape([-1, 3]));
@@ -84,8 +84,8 @@ fn what_is_left_out_of_a_field_counts_as_outside() {
     let all = vertices(&stage, "torus_plain", 32, false);
     let dense = compare(&stage, "torus_plain", 32, &all, &no_weights(stage.device));
     let sparse = all.at(&all.sdf.lt(0.0).nonzero().flatten(0, -1)).unwrap();
-    let surface = extract(&Field::new(32, &inside(&all), &sparse, &no_weights(stage.device)).unwrap());
-    assert_eq!(surface.faces, dense.faces);
+    let partial = surface(32, &inside(&all), &sparse, &no_weights(stage.device)).unwrap();
+    assert_eq!(partial.faces, dense.faces);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_voxel_outside_the_grid_is_refused() {
         deform: Tensor::zeros([1, 3], (Kind::Float, Device::Cpu)),
         attributes: Tensor::zeros([1, 0], (Kind::Float, Device::Cpu)),
     };
-    assert!(Field::new(8, &inside(&vertices), &vertices, &no_weights(Device::Cpu)).is_err());
+    assert!(surface(8, &inside(&vertices), &vertices, &no_weights(Device::Cpu)).is_err());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn voxels_out_of_order_are_refused() {
     };
     let is_field = |coords| {
         let vertices = vertices(coords);
-        Field::new(8, &inside(&vertices), &vertices, &no_weights(Device::Cpu)).is_ok()
+        surface(8, &inside(&vertices), &vertices, &no_weights(Device::Cpu)).is_ok()
     };
     assert!(is_field(&[0, 1, 0, 0, 2, 0]));
     assert!(!is_field(&[0, 2, 0, 0, 1, 0]));

@@ -64,11 +64,12 @@ fn a_sphere_and_a_torus() {
     let (coords, feats) = (stage.input("coords").narrow(1, 1, 3), stage.input("feats"));
     let layout = CubeLayout::new(24, true);
     compare_corners(&stage, "grid", &layout.corners(&coords, &feats).unwrap());
+    compare_surface(&stage, "color", &layout.surface(&coords, &feats).unwrap(), true);
     compare_surface(&stage, "color", &extract(&layout.field(&coords, &feats).unwrap()), true);
 
     let plain = CubeLayout::new(24, false);
-    let field = plain.field(&coords, &feats.narrow(1, 0, plain.channels())).unwrap();
-    compare_surface(&stage, "nocolor", &extract(&field), false);
+    let surface = plain.surface(&coords, &feats.narrow(1, 0, plain.channels())).unwrap();
+    compare_surface(&stage, "nocolor", &surface, false);
 }
 
 #[test]

@@ -58,6 +58,18 @@ impl Case {
 /// The case of each bit set of inside corners.
 pub(super) static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| (0..=u8::MAX).map(Case::derive).collect());
 
+/// The cases as numbers for the kernels, six for each: how many dual vertices it has; the face whose neighbour decides, as
+/// the axis times two and one more for the upper, or -1; the crossed edges of each vertex.
+pub(super) fn table() -> Vec<i32> {
+    let face_of = |step: [isize; 3]| FACES.iter().position(|&(_, towards)| towards == step);
+    let entry = |case: &Case| {
+        let face = case.ambiguous.and_then(face_of).map_or(-1, |face| face as i32);
+        let patch = |index: usize| case.patches.get(index).map_or(0, |&patch| i32::from(patch));
+        [case.patches.len() as i32, face, patch(0), patch(1), patch(2), patch(3)]
+    };
+    CASES.iter().flat_map(entry).collect()
+}
+
 /// The edges in a bit set, ascending.
 pub(super) fn edges_of(patch: u16) -> impl Iterator<Item = usize> {
     (0..12).filter(move |edge| patch >> edge & 1 == 1)

@@ -41,6 +41,19 @@ impl VertexValues {
             attributes: pick(attributes)?,
         })
     }
+
+    /// Position and attributes in a grid of `resolution`³ cubes in [-½, ½]³: `[V, 3 + A]`.
+    pub(super) fn activated(&self, resolution: u16) -> Result<Tensor> {
+        let corners =
+            self.coords.f_to_kind(Kind::Float)?.f_div_scalar(f64::from(resolution))?.f_sub_scalar(0.5)?;
+        let positions = corners.f_add(&displacement(&self.deform, resolution)?)?;
+        Ok(Tensor::f_cat(&[positions, self.attributes.f_sigmoid()?], 1)?)
+    }
+}
+
+/// How far raw deformations move vertices: half a cell at most.
+fn displacement(deform: &Tensor, resolution: u16) -> Result<Tensor> {
+    Ok(deform.f_tanh()?.f_mul_scalar(0.5 / f64::from(resolution))?)
 }
 
 /// Raw weights of cubes.
@@ -82,7 +95,7 @@ impl Field {
         check_range(inside, side)?;
         let coords = points(&vertices.coords, side)?;
         let channels = usize::try_from(vertices.attributes.size2()?.1).unwrap_or_default();
-        let displacement = vertices.deform.f_tanh()?.f_mul_scalar(0.5 / f64::from(resolution))?;
+        let displacement = displacement(&vertices.deform, resolution)?;
         let values = [vertices.sdf.f_unsqueeze(1)?, displacement, vertices.attributes.f_sigmoid()?];
         let cube_coords = points(&cubes.coords, side)?;
         Ok(Self {

@@ -5,17 +5,22 @@
 mod cases;
 mod columns;
 mod crossed;
+mod device;
 mod dual;
 mod field;
 mod quads;
 mod signs;
 
+pub(crate) use device::surface_of_cubes;
 pub use field::{CubeWeights, Field, VertexValues};
 
+use tch::Tensor;
 use trellis_asset::{Mesh, Paint};
 
 use crossed::CrossedCubes;
 use dual::DualVertices;
+
+use crate::Result;
 
 /// A triangle mesh with attributes at its vertices. Without a crossing it is empty.
 #[derive(Debug)]
@@ -37,6 +42,23 @@ impl Surface {
         let colors: Option<Vec<_>> = attributes.chunks(width.max(1)).map(color).collect();
         let paint = colors.filter(|colors| !colors.is_empty()).map_or(Paint::None, Paint::Vertices);
         Mesh::new(vertices, faces, paint)
+    }
+}
+
+/// The surface of a field, extracted where its tensors are: on a GPU by our kernels, if they are there, otherwise on the CPU.
+/// The arguments are those of [`Field::new`].
+///
+/// # Errors
+/// As [`Field::new`].
+pub fn surface(
+    resolution: u16,
+    inside: &Tensor,
+    vertices: &VertexValues,
+    cubes: &CubeWeights,
+) -> Result<Surface> {
+    match device::surface(resolution, inside, vertices, cubes)? {
+        Some(surface) => Ok(surface),
+        None => Ok(extract(&Field::new(resolution, inside, vertices, cubes)?)),
     }
 }
 

@@ -34,6 +34,16 @@ impl EdgeDirection {
     }
 }
 
+/// The edges' directions as numbers for the kernels, in the order of the edges' second ends: for each of the four cubes the
+/// steps to it, and the number of the edge in it.
+pub(super) fn directions() -> Vec<i32> {
+    let numbers = |axis| {
+        let EdgeDirection { cubes, edges } = EdgeDirection::along(axis);
+        cubes.into_iter().zip(edges).flat_map(|([x, y, z], edge)| [x, y, z, edge].map(|number| number as i32))
+    };
+    [1, 2, 0].into_iter().flat_map(numbers).collect()
+}
+
 /// Triangles by the side on which the first end of their edge lies.
 #[derive(Default)]
 struct Faces {

@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::Result;
+use crate::kernels::norms::{Affine, layer_norm_silu};
 use crate::weights::Weights;
 
 /// Layer norm over the last dimension.
@@ -37,6 +38,19 @@ impl LayerNorm {
         let normalised =
             x.f_to_kind(Kind::Float)?.f_layer_norm([self.channels], weight, bias, self.eps, true)?;
         Ok(normalised.f_to_kind(x.f_kind()?)?)
+    }
+
+    /// SiLU of the norm.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some((weight, bias)) = &self.affine
+            && let Some(result) = layer_norm_silu(x, Affine { weight, bias, eps: self.eps })?
+        {
+            return Ok(result);
+        }
+        Ok(self.forward(x)?.f_silu()?)
     }
 }
 

@@ -3,7 +3,8 @@
 use tch::{Kind, Tensor};
 
 use crate::Result;
-use crate::flexicubes::{CubeWeights, Field, VertexValues};
+use crate::flexicubes::{CubeWeights, Field, Surface, VertexValues, extract, surface_of_cubes};
+use crate::kernels::flexicubes::Columns;
 use crate::sparse::{Groups, coords_of_keys, keys};
 
 const CORNERS: i64 = 8;
@@ -41,6 +42,25 @@ impl CubeLayout {
     /// Channels of a cube.
     pub fn channels(self) -> i64 {
         CORNERS * (1 + DEFORM + self.attributes) + WEIGHTS
+    }
+
+    /// The surface of one sample: cubes at `coords` `[N, 3]` with `feats` `[N, channels]`.
+    ///
+    /// # Errors
+    /// As [`CubeLayout::field`].
+    pub fn surface(self, coords: &Tensor, feats: &Tensor) -> Result<Surface> {
+        let deform = CORNERS;
+        let weights = deform + CORNERS * DEFORM;
+        let columns = Columns { deform, weights, attribute: weights + WEIGHTS, attributes: self.attributes };
+        match surface_of_cubes(self.resolution, coords, feats, columns, self.bias() as f32)? {
+            Some(surface) => Ok(surface),
+            None => Ok(extract(&self.field(coords, feats)?)),
+        }
+    }
+
+    /// What is taken off distances, so that an untrained model's space is empty.
+    fn bias(self) -> f64 {
+        1.0 / f64::from(self.resolution)
     }
 
     /// The field of one sample: cubes at `coords` `[N, 3]` with `feats` `[N, channels]`.
@@ -94,11 +114,11 @@ impl CubeLayout {
         })
     }
 
-    /// `[N, 8, 4 or 10]`: distance, with the bias that makes an untrained model's space empty, deformation, attributes.
+    /// `[N, 8, 4 or 10]`: distance, deformation, attributes.
     fn corner_values(self, feats: &Tensor) -> Result<Tensor> {
         let part =
             |start, width: i64| feats.f_narrow(1, start, CORNERS * width)?.f_unflatten(1, [CORNERS, width]);
-        let sdf = part(0, 1)?.f_sub_scalar(1.0 / f64::from(self.resolution))?;
+        let sdf = part(0, 1)?.f_sub_scalar(self.bias())?;
         let attributes = part(CORNERS * (1 + DEFORM) + WEIGHTS, self.attributes)?;
         Ok(Tensor::f_cat(&[sdf, part(CORNERS, DEFORM)?, attributes], 2)?)
     }

@@ -7,7 +7,7 @@ use super::cubes::CubeLayout;
 use super::subdivide::SubdivideBlock;
 use super::transformer::{SwinTransformer, TransformerConfig, check_finite};
 use crate::Result;
-use crate::flexicubes::{Surface, extract};
+use crate::flexicubes::Surface;
 use crate::nn::Linear;
 use crate::sparse::SparseTensor;
 use crate::weights::{Checkpoint, Placement, Weights};
@@ -103,11 +103,7 @@ impl MeshDecoder {
         let lengths = cubes.grid().lengths();
         let coords = cubes.grid().positions()?.f_split_with_sizes(lengths, 0)?;
         let feats = cubes.feats().f_split_with_sizes(lengths, 0)?;
-        coords
-            .iter()
-            .zip(&feats)
-            .map(|(coords, feats)| Ok(extract(&self.layout.field(coords, feats)?)))
-            .collect()
+        coords.iter().zip(&feats).map(|(coords, feats)| self.layout.surface(coords, feats)).collect()
     }
 
     /// The channels of all cubes at four times the resolution: `[64 N, channels]` in f32.

@@ -64,16 +64,15 @@ impl ResidualBlock {
         let grid = x.grid();
         // Scale comes before shift here, unlike in the transformer's blocks.
         let modulation = grid.spread(&self.modulation.forward(&time.f_silu()?)?)?.f_chunk(2, 1)?;
-        let h = self.conv1.forward(&x.with(self.norm1.forward(x.feats())?.f_silu()?)?)?;
+        let h = self.conv1.forward(&x.with(self.norm1.forward_silu(x.feats())?)?)?;
         let mut h = self.norm2.forward(h.feats())?;
         if let [scale, shift] = &modulation[..] {
             h = h.f_mul(&scale.f_add_scalar(1.0)?)?.f_add(shift)?;
         }
-        let h = self.conv2.forward(&x.with(h.f_silu()?)?)?;
         let around = match &self.skip {
             Some(skip) => &skip.forward(x.feats())?,
             None => x.feats(),
         };
-        x.with(h.feats().f_add(around)?)
+        self.conv2.forward_around(&x.with(h.f_silu()?)?, around)
     }
 }

@@ -37,14 +37,12 @@ impl SubdivideBlock {
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor) -> Result<SparseTensor> {
         let finer = x.grid().subdivided()?;
-        let h = x.with(self.norm1.forward(x)?.feats().f_silu()?)?;
-        let h = self.conv1.forward(&h, &finer)?;
-        let h = self.conv2.forward(&h.with(self.norm2.forward(&h)?.feats().f_silu()?)?)?;
+        let h = self.conv1.forward(&self.norm1.forward_silu(x)?, &finer)?;
+        let h = self.norm2.forward_silu(&h)?;
         // A kernel of one gives all children of a voxel the same: apply it before they are divided.
-        let around = match &self.skip {
-            Some(skip) => skip.forward(x)?.subdivide(&finer)?,
-            None => x.subdivide(&finer)?,
-        };
-        h.with(h.feats().f_add(around.feats())?)
+        match &self.skip {
+            Some(skip) => self.conv2.forward_around_divided(&h, &skip.forward(x)?),
+            None => self.conv2.forward_around_divided(&h, x),
+        }
     }
 }

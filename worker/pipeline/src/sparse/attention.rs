@@ -6,6 +6,7 @@ use super::groups::with_zero_row;
 use super::windows::Batch;
 use super::{SparseTensor, Windows};
 use crate::Result;
+use crate::kernels::window_attention;
 use crate::nn::SelfAttention;
 
 /// Self-attention among the voxels of each window.
@@ -17,7 +18,11 @@ pub fn windowed_attention(
     x: &SparseTensor,
     windows: &Windows,
 ) -> Result<SparseTensor> {
-    let [q, k, v] = layer.project(x.feats())?;
+    let qkv = layer.project(x.feats())?;
+    if let Some(mixed) = window_attention::attend(&qkv, windows.tiles())? {
+        return x.with(layer.output(&mixed)?);
+    }
+    let [q, k, v] = qkv;
     let padded = [with_zero_row(&q)?, with_zero_row(&k)?, with_zero_row(&v)?];
     let mixed: Vec<Tensor> =
         windows.batches().iter().map(|batch| attend(&padded, batch)).collect::<Result<_>>()?;

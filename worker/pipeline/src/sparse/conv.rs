@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::groups::with_zero_row;
 use super::{Grid, SparseTensor, subdivision};
 use crate::Result;
+use crate::kernels::sparse_conv::{self, Around, Neighbours, Operands};
 use crate::weights::Weights;
 
 /// Numbers gathered at a time: 1 GB in f32.
@@ -36,6 +37,40 @@ impl Convolution {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor) -> Result<SparseTensor> {
+        match self.convolve(x, Around::Nothing)? {
+            Some(feats) => x.with(feats),
+            None => self.gather(x),
+        }
+    }
+
+    /// The same plus `around` `[N, outputs]`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward_around(&self, x: &SparseTensor, around: &Tensor) -> Result<SparseTensor> {
+        match self.convolve(x, Around::Voxels(around))? {
+            Some(feats) => x.with(feats),
+            None => x.with(self.gather(x)?.feats().f_add(around)?),
+        }
+    }
+
+    /// The same plus values of the voxels that were divided into those of `x`.
+    ///
+    /// # Errors
+    /// When libtorch fails or `x` is not on a grid that `around`'s was divided into.
+    pub fn forward_around_divided(&self, x: &SparseTensor, around: &SparseTensor) -> Result<SparseTensor> {
+        match self.convolve(x, Around::Parents(around.feats()))? {
+            Some(feats) => x.with(feats),
+            None => x.with(self.gather(x)?.feats().f_add(around.subdivide(x.grid())?.feats())?),
+        }
+    }
+
+    fn convolve(&self, x: &SparseTensor, around: Around) -> Result<Option<Tensor>> {
+        let (x, neighbours) = (x.feats(), x.grid().nearby()?);
+        sparse_conv::convolve(&Operands { x, neighbours, weight: &self.weight, bias: &self.bias, around })
+    }
+
+    fn gather(&self, x: &SparseTensor) -> Result<SparseTensor> {
         let feats = with_zero_row(x.feats())?;
         x.with(gather_and_multiply(&feats, x.grid().neighbours()?, &self.weight, &self.bias, GATHERED)?)
     }
@@ -48,8 +83,8 @@ impl Convolution {
 /// values: they are added up once, when the model is loaded.
 #[derive(Debug)]
 pub struct SubdividingConvolution {
-    /// For each child, `[outputs, 8 · inputs]`.
-    weights: Vec<Tensor>,
+    /// For each child, `[8, outputs, 8 · inputs]`.
+    weights: Tensor,
     /// For each child, the neighbours of the undivided voxel that it sees.
     seen: Vec<Tensor>,
     bias: Tensor,
@@ -77,7 +112,7 @@ impl SubdividingConvolution {
             weights.push(taps.f_matmul(&single)?.f_flatten(1, 2)?.f_to_kind(kind)?);
             seen.push(Tensor::f_from_slice(&neighbours)?.f_to_device(device)?);
         }
-        Ok(Self { weights, seen, bias })
+        Ok(Self { weights: Tensor::f_stack(&weights, 0)?, seen, bias })
     }
 
     /// `[N, inputs]` to `[8 N, outputs]` on `finer`, the grid's [`Grid::subdivided`].
@@ -85,12 +120,23 @@ impl SubdividingConvolution {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor, finer: &Rc<Grid>) -> Result<SparseTensor> {
-        let feats = with_zero_row(x.feats())?;
         let neighbours = x.grid().neighbours()?;
-        let child = |(weight, seen)| {
+        let operands = Operands {
+            x: x.feats(),
+            neighbours: Neighbours::Of(neighbours),
+            weight: &self.weights,
+            bias: &self.bias,
+            around: Around::Nothing,
+        };
+        if let Some(feats) = sparse_conv::convolve(&operands)? {
+            return SparseTensor::new(Rc::clone(finer), feats);
+        }
+        let feats = with_zero_row(x.feats())?;
+        let child = |(weight, seen): (&Tensor, &Tensor)| {
             gather_and_multiply(&feats, &neighbours.f_index_select(1, seen)?, weight, &self.bias, GATHERED)
         };
-        let children: Vec<Tensor> = self.weights.iter().zip(&self.seen).map(child).collect::<Result<_>>()?;
+        let weights = self.weights.f_unbind(0)?;
+        let children: Vec<Tensor> = weights.iter().zip(&self.seen).map(child).collect::<Result<_>>()?;
         SparseTensor::new(Rc::clone(finer), Tensor::f_stack(&children, 1)?.f_flatten(0, 1)?)
     }
 }

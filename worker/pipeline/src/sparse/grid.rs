@@ -8,6 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::subdivision::{step_from, steps};
 use super::{Groups, Windows};
+use crate::kernels::sparse_conv::Neighbours;
 use crate::{Error, Result};
 
 /// Coordinates stay below this, so that four of them fit an `i64` key with room for a step to a neighbour.
@@ -103,6 +104,14 @@ impl Grid {
             None => self.search_neighbours(),
         };
         once(&self.neighbours, find)
+    }
+
+    /// The same as the convolution's kernel takes it: for divided voxels their parents' suffice.
+    pub(super) fn nearby(&self) -> Result<Neighbours<'_>> {
+        match &self.parent {
+            Some(parent) => Ok(Neighbours::OfParents(parent.neighbours()?)),
+            None => Ok(Neighbours::Of(self.neighbours()?)),
+        }
     }
 
     /// The grid of half the resolution: coordinates halved, sorted by (sample, x, y, z).

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::SparseTensor;
 use crate::Result;
+use crate::kernels::norms::{Affine, group_norm_silu};
 use crate::weights::Weights;
 
 const EPS: f64 = 1e-5;
@@ -41,5 +42,17 @@ impl GroupNorm {
                 grouped.f_sub(&mean)?.f_mul_(&variance.f_add_scalar(EPS)?.f_rsqrt()?)?.f_flatten(2, 3)?;
             Ok(self.bias.f_addcmul(&normal, &self.weight)?.f_to_kind(tokens.f_kind()?)?)
         })
+    }
+
+    /// The same, and SiLU of it.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward_silu(&self, x: &SparseTensor) -> Result<SparseTensor> {
+        let affine = Affine { weight: &self.weight, bias: &self.bias, eps: EPS };
+        match group_norm_silu(x.feats(), x.grid().lengths(), self.groups, affine)? {
+            Some(feats) => x.with(feats),
+            None => x.with(self.forward(x)?.feats().f_silu()?),
+        }
     }
 }

@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use super::Grid;
 use crate::Result;
+use crate::kernels::window_attention::Tiles;
 
 /// Windows are padded to a multiple of this many voxels, at least.
 const SMALLEST: usize = 32;
@@ -17,6 +18,8 @@ pub struct Windows {
     /// Where each voxel lies in the batches one after the other, `[N]`.
     place: Tensor,
     lengths: Vec<usize>,
+    /// The same, for the kernel.
+    tiles: Tiles,
 }
 
 /// Windows of similar size, padded to the largest.
@@ -33,8 +36,10 @@ impl Windows {
     pub(super) fn partition(grid: &Grid, size: i64, shift: i64) -> Result<Self> {
         let (sorted, order) = grid.cells(size, shift)?.f_sort_stable(true, 0, false)?;
         let (_, _, counts) = sorted.f_unique_consecutive(false, true, 0)?;
-        let (order, counts) = (Vec::<i64>::try_from(order)?, Vec::<i64>::try_from(counts)?);
-        Self::arrange(grid, &order, counts.into_iter().map(|count| count as usize).collect())
+        let lengths =
+            Vec::<i64>::try_from(counts)?.into_iter().map(|count| count as usize).collect::<Vec<_>>();
+        let tiles = Tiles::new(&order, &lengths)?;
+        Self::arrange(grid, &Vec::<i64>::try_from(order)?, lengths, tiles)
     }
 
     /// Voxels of each window, ordered by (sample, x, y, z) of the window.
@@ -46,12 +51,16 @@ impl Windows {
         &self.batches
     }
 
+    pub(super) fn tiles(&self) -> &Tiles {
+        &self.tiles
+    }
+
     pub(super) fn place(&self) -> &Tensor {
         &self.place
     }
 
     /// Puts windows whose sizes round up to the same power of two into one batch: few launches, little padding.
-    fn arrange(grid: &Grid, order: &[i64], lengths: Vec<usize>) -> Result<Self> {
+    fn arrange(grid: &Grid, order: &[i64], lengths: Vec<usize>, tiles: Tiles) -> Result<Self> {
         let mut by_size = BTreeMap::<usize, Vec<&[i64]>>::new();
         let mut rest = order;
         for &length in &lengths {
@@ -75,7 +84,7 @@ impl Windows {
             let is_padded = windows.iter().any(|window| window.len() < widest);
             batches.push(Batch::new(grid, &rows, widest, is_padded)?);
         }
-        Ok(Self { batches, place: Tensor::f_from_slice(&place)?.f_to_device(grid.device())?, lengths })
+        Ok(Self { batches, place: Tensor::f_from_slice(&place)?.f_to_device(grid.device())?, lengths, tiles })
     }
 }
 

@@ -98,7 +98,7 @@ impl SparseStructureDecoder {
             };
         }
         let h = h.f_to_kind(latent.f_kind()?)?;
-        self.output.forward(&self.output_norm.forward(&h)?.f_silu()?)
+        self.output.forward(&self.output_norm.forward_silu(&h)?)
     }
 }
 

@@ -93,7 +93,7 @@ impl SparseStructureEncoder {
             Block::Halve(convolution) => convolution.forward(&h),
         })?;
         let h = h.f_to_kind(occupancy.f_kind()?)?;
-        let both = self.output.forward(&self.output_norm.forward(&h)?.f_silu()?)?;
+        let both = self.output.forward(&self.output_norm.forward_silu(&h)?)?;
         let half = both.size5()?.1 / 2;
         Ok((both.f_narrow(1, 0, half)?, both.f_narrow(1, half, half)?))
     }
