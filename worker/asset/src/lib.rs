@@ -6,8 +6,10 @@ pub mod error;
 pub mod formats;
 pub mod gaussians;
 pub mod mesh;
+pub mod postprocess;
 pub mod radiance_field;
 pub mod render;
+pub mod texture;
 pub mod voxelize;
 
 pub use error::{Error, Result};
