@@ -10,7 +10,7 @@ use tokio::sync::watch::Sender;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use trellis::device::DeviceChoice;
-use trellis::pipeline::{LoadOptions, Options, Pipeline, StageOptions};
+use trellis::pipeline::{Input, LoadOptions, Options, Pipeline, Request, StageOptions};
 use trellis::sampler::MultiImage;
 use trellis_crds::{MultiImageMode, StageTiming};
 
@@ -75,17 +75,20 @@ fn make(
         progress.send_replace(Progress { stage: now.stage.name(), percent: percent(now.fraction) });
         if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let made = pipeline.generate(&images, &options(order), &mut observe)?;
+    let request = Request { input: Input::Images(images), options: options(order) };
+    let assets = pipeline.generate(&request, &mut observe)?;
+    let made = assets.first().ok_or(trellis::Error::Empty("no surface"))?;
+    let mesh = made.mesh.as_ref().ok_or(trellis::Error::Empty("no surface"))?;
     let mut timings: Vec<_> =
         made.timings.iter().map(|timing| timed(timing.stage.name(), timing.duration)).collect();
 
     let began = Instant::now();
-    let glb = trellis::asset::formats::glb::write(&made.mesh)?;
+    let glb = trellis::asset::formats::glb::write(mesh)?;
     let mut files = vec![File { name: "model.glb".into(), format: "glb", content: glb.into() }];
     timings.push(timed("export", began.elapsed()));
     if order.preview {
         let began = Instant::now();
-        let png = trellis::asset::render::preview(&made.mesh, PREVIEW_SIZE)?;
+        let png = trellis::asset::render::preview(mesh, PREVIEW_SIZE)?;
         files.push(File { name: "preview.png".into(), format: "png", content: png.into() });
         timings.push(timed("preview", began.elapsed()));
     }
@@ -100,13 +103,13 @@ fn percent(fraction: f32) -> i32 {
 fn options(order: &Order) -> Options {
     Options {
         seed: order.seed.into(),
-        quality: None,
         sparse_structure: stage(order.sparse_structure),
         structured_latent: stage(order.structured_latent),
         multi_image: match order.multi_image_mode {
             MultiImageMode::Stochastic => MultiImage::Stochastic,
             MultiImageMode::Multidiffusion => MultiImage::Multidiffusion,
         },
+        ..Options::default()
     }
 }
 

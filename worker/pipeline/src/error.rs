@@ -17,7 +17,9 @@ pub enum Error {
     #[error("{0}")]
     InvalidInput(String),
     /// The model generated nothing: no voxel or no surface. Another seed or image may help.
-    #[error("the model found no object ({0}); try another seed, or an image that shows one whole object")]
+    #[error(
+        "the model found no object ({0}); try another seed or prompt, or an image that shows one whole object"
+    )]
     Empty(&'static str),
     /// The model folder lacks something or holds something that this program cannot run.
     #[error("model {path}: {message}", path = path.display())]
@@ -41,8 +43,8 @@ pub enum Error {
     /// The device that was asked for is not there.
     #[error("{0}")]
     Device(String),
-    /// The memory of the device did not suffice.
-    #[error("out of memory on the device: {0}")]
+    /// The memory of the device, or what of it may be used, does not suffice.
+    #[error("out of memory: {0}")]
     OutOfMemory(String),
     /// The caller asked to stop.
     #[error("cancelled")]

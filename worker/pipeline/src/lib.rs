@@ -9,6 +9,7 @@ pub mod clip;
 pub mod device;
 pub mod dinov2;
 pub mod error;
+mod finite;
 pub mod flexicubes;
 pub mod image;
 mod kernels;

@@ -8,17 +8,19 @@ use std::path::Path;
 use trellis::Pipeline;
 use trellis::asset::Mesh;
 use trellis::device::DeviceChoice;
-use trellis::pipeline::{LoadOptions, Options};
+use trellis::pipeline::{Input, LoadOptions, Options, Request};
 
 /// What is made of the example photo in a process that starts out with `threads` threads.
 fn generated_with(threads: i32) -> Mesh {
     tch::set_num_threads(threads);
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let options = LoadOptions { device: DeviceChoice::Cpu, precision: None };
+    let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
     let pipeline = Pipeline::load(&root.join("tests/golden/15_end2end/model"), options).unwrap();
     let photo = std::fs::read(root.join("../../examples/photo/photo.png")).unwrap();
     let photo = trellis::image::decode(&photo).unwrap();
-    pipeline.generate(&[photo], &Options::default(), &mut |_| ControlFlow::Continue(())).unwrap().mesh
+    let request = Request { input: Input::Images(vec![photo]), options: Options::default() };
+    let assets = pipeline.generate(&request, &mut |_| ControlFlow::Continue(())).unwrap();
+    assets.into_iter().next().unwrap().mesh.unwrap()
 }
 
 #[test]

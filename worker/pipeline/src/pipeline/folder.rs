@@ -4,57 +4,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IntoDeserializer;
 
+use super::role::{Modality, Role};
+use crate::clip::TextEncoder;
 use crate::dinov2::DinoV2;
 use crate::sampler::Sampling;
-use crate::slat::{MeshDecoder, SlatFlow};
+use crate::slat::{GaussianDecoder, MeshDecoder, RadianceFieldDecoder, SlatFlow};
 use crate::sparse_structure::{SparseStructureDecoder, SparseStructureFlow};
 use crate::weights::{Checkpoint, Placement};
 use crate::{Error, Result};
-
-const CLASS: &str = "TrellisImageTo3DPipeline";
-
-/// The models of the image pipeline that this program runs, by their names in `pipeline.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Image to condition: DINOv2.
-    ImageEncoder,
-    /// Noise to the latent of the sparse structure.
-    SparseStructureFlow,
-    /// That latent to active voxels.
-    SparseStructureDecoder,
-    /// Noise on the voxels to structured latents.
-    SlatFlow,
-    /// Structured latents to a mesh.
-    MeshDecoder,
-}
-
-impl Role {
-    /// All of them, in the order in which they run.
-    pub const ALL: [Self; 5] = [
-        Self::ImageEncoder,
-        Self::SparseStructureFlow,
-        Self::SparseStructureDecoder,
-        Self::SlatFlow,
-        Self::MeshDecoder,
-    ];
-
-    /// The name in `pipeline.json`.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::ImageEncoder => "image_cond_model",
-            Self::SparseStructureFlow => "sparse_structure_flow_model",
-            Self::SparseStructureDecoder => "sparse_structure_decoder",
-            Self::SlatFlow => "slat_flow_model",
-            Self::MeshDecoder => "slat_decoder_mesh",
-        }
-    }
-}
 
 /// The model folder's description, checked.
 #[derive(Debug)]
 pub struct ModelFolder {
     root: PathBuf,
+    modality: Modality,
     arguments: Arguments,
 }
 
@@ -70,7 +35,8 @@ struct Arguments {
     sparse_structure_sampler: Sampler,
     slat_sampler: Sampler,
     slat_normalization: Normalization,
-    image_cond_model: String,
+    image_cond_model: Option<String>,
+    text_cond_model: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,7 +77,7 @@ impl ModelFolder {
     /// Reads `pipeline.json` in `root`.
     ///
     /// # Errors
-    /// When there is none, or it describes no image-to-3D pipeline.
+    /// When there is none, or it describes no pipeline that this program runs.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join("pipeline.json");
         let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
@@ -124,12 +90,24 @@ impl ModelFolder {
         let refuse = |message: String| Error::model(&path, message);
         let description: Description = serde_json::from_str(&text)
             .map_err(|error| refuse(format!("no pipeline description: {error}")))?;
-        if description.name != CLASS {
-            return Err(refuse(format!("describes a {}; this program runs a {CLASS}", description.name)));
-        }
+        let modality = Modality::deserialize(description.name.as_str().into_deserializer())
+            .map_err(|error: serde_json::Error| refuse(error.to_string()))?;
         let arguments =
             Arguments::deserialize(description.args).map_err(|error| refuse(format!("args: {error}")))?;
-        Ok(Self { root: root.to_owned(), arguments })
+        Ok(Self { root: root.to_owned(), modality, arguments })
+    }
+
+    /// What the pipeline is conditioned by.
+    pub fn modality(&self) -> Modality {
+        self.modality
+    }
+
+    /// The models of this pipeline: those it must have, and the others that it names.
+    pub fn roles(&self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(|role| {
+            role.serves(self.modality)
+                && (!role.is_optional() || self.arguments.models.contains_key(role.key()))
+        })
     }
 
     /// Where the folder lies.
@@ -137,19 +115,83 @@ impl ModelFolder {
         &self.root
     }
 
-    /// The pair of files of a model.
+    /// The pair of files of a model. Its path is tried in this folder first; then, where it reads `owner/name/rest`, in the folder
+    /// `name` beside this one, and in `owner/name` beside this folder's parent: so text models find the decoders of the image model.
     ///
     /// # Errors
     /// When `pipeline.json` names no such model or its files are not there.
     pub fn checkpoint(&self, role: Role) -> Result<Checkpoint> {
+        let index = || self.root.join("pipeline.json");
+        let none = || Error::model(index(), format!("names no {}", role.key()));
+        // The reference fetches encoders from elsewhere; here they lie with the other models.
+        let encoder = |name: &Option<String>| name.as_ref().map(|name| format!("ckpts/{name}"));
         let path = match role {
-            // The reference fetches it from torch hub; here it lies with the others.
-            Role::ImageEncoder => format!("ckpts/{}", self.arguments.image_cond_model),
-            _ => self.arguments.models.get(role.key()).cloned().ok_or_else(|| {
-                Error::model(self.root.join("pipeline.json"), format!("names no {}", role.key()))
-            })?,
+            Role::ImageEncoder => encoder(&self.arguments.image_cond_model),
+            Role::TextEncoder => encoder(&self.arguments.text_cond_model),
+            _ => self.arguments.models.get(role.key()).cloned(),
         };
-        Checkpoint::open(&self.root.join(path))
+        let path = path.ok_or_else(none)?;
+        let places = self.places(&path);
+        let found = places.iter().find(|stem| with_extension(stem, "json").is_file());
+        match (found, &places[..]) {
+            (Some(stem), _) => Checkpoint::open(stem),
+            (None, [_, beside, ..]) => Err(Error::model(
+                index(),
+                format!(
+                    "takes its {} from {path}, which is not there; put that model beside this one, so that {}.json exists",
+                    role.key(),
+                    beside.display()
+                ),
+            )),
+            (None, _) => Checkpoint::open(&self.root.join(path)),
+        }
+    }
+
+    /// Where a model of this path may lie, without extension.
+    fn places(&self, path: &str) -> Vec<PathBuf> {
+        let mut places = vec![self.root.join(path)];
+        if let Some((owner, (name, rest))) =
+            path.split_once('/').and_then(|(owner, rest)| Some((owner, rest.split_once('/')?)))
+        {
+            // An absolute path, for the parent of a relative one may be empty.
+            let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+            places.extend(root.parent().map(|beside| beside.join(name).join(rest)));
+            let above = root.parent().and_then(Path::parent);
+            places.extend(above.map(|models| models.join(owner).join(name).join(rest)));
+        }
+        places
+    }
+
+    /// Checks that another folder's decoders are this one's.
+    ///
+    /// # Errors
+    /// When one is not, or both folders take the same kind of input.
+    pub(super) fn check_shares_decoders(&self, other: &Self) -> Result<()> {
+        if self.modality == other.modality {
+            let message = format!(
+                "takes {} input as {} does; load one of them",
+                self.modality.name(),
+                self.root.display()
+            );
+            return Err(Error::model(&other.root, message));
+        }
+        let file = |folder: &Self, role| -> Result<PathBuf> {
+            let path = folder.checkpoint(role)?.weights_path().to_owned();
+            std::fs::canonicalize(&path).map_err(Error::io(path))
+        };
+        for role in other.roles().filter(|role| role.is_decoder()) {
+            let (ours, theirs) = (file(self, role)?, file(other, role)?);
+            if ours != theirs {
+                let message = format!(
+                    "has a {} of its own, {}, where {} is shared; load it by itself",
+                    role.key(),
+                    theirs.display(),
+                    ours.display()
+                );
+                return Err(Error::model(&other.root, message));
+            }
+        }
+        Ok(())
     }
 
     /// Checks a model's configuration, and names and shapes of its tensors, without reading these.
@@ -161,10 +203,13 @@ impl ModelFolder {
         let placement = Placement::unread();
         match role {
             Role::ImageEncoder => DinoV2::load(&checkpoint, placement).map(drop),
+            Role::TextEncoder => TextEncoder::load(&checkpoint, placement).map(drop),
             Role::SparseStructureFlow => SparseStructureFlow::load(&checkpoint, placement).map(drop),
             Role::SparseStructureDecoder => SparseStructureDecoder::load(&checkpoint, placement).map(drop),
             Role::SlatFlow => SlatFlow::load(&checkpoint, placement).map(drop),
             Role::MeshDecoder => MeshDecoder::load(&checkpoint, placement).map(drop),
+            Role::GaussianDecoder => GaussianDecoder::load(&checkpoint, placement).map(drop),
+            Role::RadianceFieldDecoder => RadianceFieldDecoder::load(&checkpoint, placement).map(drop),
         }
     }
 
@@ -194,6 +239,11 @@ impl ModelFolder {
     }
 }
 
+/// `stem.extension`; a stem may hold dots of its own.
+fn with_extension(stem: &Path, extension: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{extension}", stem.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,18 +255,49 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_image_model_is_told_apart_from_a_damaged_one() {
-        let text = refusal(r#"{"name": "TrellisTextTo3DPipeline", "args": {}}"#);
+    fn a_folder_that_is_no_model_of_ours_is_told_apart_from_a_damaged_one() {
+        let video = refusal(r#"{"name": "TrellisVideoTo3DPipeline", "args": {}}"#);
         assert!(
-            text.ends_with(
-                "describes a TrellisTextTo3DPipeline; this program runs a TrellisImageTo3DPipeline"
-            ),
-            "{text}"
+            video.contains("unknown variant `TrellisVideoTo3DPipeline`, expected `TrellisImage"),
+            "{video}"
         );
         let empty = refusal(r#"{"name": "TrellisImageTo3DPipeline", "args": {}}"#);
         assert!(empty.contains("pipeline.json: args: missing field `models`"), "{empty}");
         let cut_off = refusal(r#"{"name": "Trellis"#);
         assert!(cut_off.contains("pipeline.json: no pipeline description: EOF"), "{cut_off}");
+    }
+
+    /// `TRELLIS-text` in a new folder, with a decoder of `owner/TRELLIS-image`.
+    fn text_model(parent: &Path) -> ModelFolder {
+        let root = parent.join("TRELLIS-text");
+        std::fs::create_dir_all(&root).unwrap();
+        let sampler = r#"{"name": "FlowEulerSampler", "params": {"steps": 4}}"#;
+        let text = format!(
+            r#"{{"name": "TrellisTextTo3DPipeline", "args": {{
+                "models": {{"slat_decoder_mesh": "owner/TRELLIS-image/ckpts/mesh.v1"}},
+                "sparse_structure_sampler": {sampler}, "slat_sampler": {sampler},
+                "slat_normalization": {{"mean": [], "std": []}}, "text_cond_model": "openai/clip"}}}}"#
+        );
+        std::fs::write(root.join("pipeline.json"), text).unwrap();
+        ModelFolder::open(&root).unwrap()
+    }
+
+    #[test]
+    fn a_path_of_another_model_is_found_within_beside_and_by_its_owner() {
+        let models = tempfile::tempdir().unwrap();
+        let (within, beside, by_owner) =
+            ("us/TRELLIS-text/owner/TRELLIS-image", "us/TRELLIS-image", "owner/TRELLIS-image");
+        let folder = text_model(&models.path().join("us"));
+        let missing = folder.checkpoint(Role::MeshDecoder).unwrap_err().to_string();
+        assert!(missing.contains("TRELLIS-image/ckpts/mesh.v1.json exists"), "{missing}");
+        for place in [by_owner, beside, within] {
+            let ckpts = models.path().join(place).join("ckpts");
+            std::fs::create_dir_all(&ckpts).unwrap();
+            std::fs::write(ckpts.join("mesh.v1.json"), r#"{"name": "SLatMeshDecoder", "args": {}}"#).unwrap();
+            let checkpoint = folder.checkpoint(Role::MeshDecoder).unwrap();
+            assert_eq!(checkpoint.weights_path(), ckpts.join("mesh.v1.safetensors"));
+        }
+        assert!(folder.roles().all(|role| role != Role::ImageEncoder && role != Role::GaussianDecoder));
     }
 
     #[test]

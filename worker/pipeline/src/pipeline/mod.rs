@@ -1,30 +1,38 @@
-//! From images of an object to a mesh of it.
+//! From images or texts to assets.
 
+mod batch;
+mod decoders;
 mod folder;
+mod generator;
+mod memory;
 mod options;
+mod plan;
 mod progress;
-mod stages;
+mod quality;
+mod request;
+mod role;
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use image::RgbaImage;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
-pub use folder::{ModelFolder, Normalization, Role};
-pub use options::{Options, Quality, StageOptions};
-use progress::Run;
+use batch::Batch;
+pub use decoders::{Decoders, join_voxels};
+pub use folder::{ModelFolder, Normalization};
+pub use generator::{Generator, OnStep};
+use memory::Budget;
+pub use options::{Options, Outputs, StageOptions};
+use plan::Plan;
 pub use progress::{Observer, Progress, Stage, StageTiming};
-pub use stages::OnStep;
+pub use quality::{Preset, Quality};
+pub use request::{Asset, Input, Request};
+pub use role::{Modality, Role};
 
-use trellis_asset::Mesh;
-
-use crate::Result;
 use crate::device::{DeviceChoice, fix_cpu_lanes};
-use crate::dinov2::DinoV2;
-use crate::noise::Noise;
-use crate::slat::{MeshDecoder, SlatFlow};
-use crate::sparse_structure::{SparseStructureDecoder, SparseStructureFlow};
 use crate::weights::Placement;
+use crate::{Error, Result};
 
 /// How precise the torsos of flow models and decoders compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +50,11 @@ pub struct LoadOptions {
     pub device: DeviceChoice,
     /// The torsos' precision; left out: F16 on CUDA, F32 on the CPU.
     pub precision: Option<Precision>,
+    /// Bytes of the device's memory that weights and requests may take; left out: all there is.
+    pub max_memory: Option<u64>,
+    /// Samples that go through a flow together. Left out: as many as memory allows on CUDA, and one on the CPU, where more
+    /// would be no faster and could move the last bits.
+    pub max_batch: Option<usize>,
 }
 
 impl LoadOptions {
@@ -58,56 +71,57 @@ impl LoadOptions {
         };
         Ok(Placement { device, torso, read: true })
     }
+
+    fn max_batch(self, device: Device) -> usize {
+        self.max_batch.unwrap_or(if device.is_cuda() { usize::MAX } else { 1 }).max(1)
+    }
 }
 
-/// An object that was generated.
-#[derive(Debug)]
-pub struct Asset {
-    /// Its surface, with a colour at each vertex.
-    pub mesh: Mesh,
-    /// The seed that it comes from.
-    pub seed: u64,
-    /// Active voxels of its sparse structure.
-    pub voxels: usize,
-    /// How long each stage took.
-    pub timings: Vec<StageTiming>,
-}
-
-/// The models of a folder, in the memory of a device.
+/// The models of one or more folders, in the memory of a device. Requests run one call at a time.
 #[derive(Debug)]
 pub struct Pipeline {
     device: Device,
-    folder: ModelFolder,
-    encoder: DinoV2,
-    structure_flow: SparseStructureFlow,
-    structure_decoder: SparseStructureDecoder,
-    slat_flow: SlatFlow,
-    mesh_decoder: MeshDecoder,
+    generators: Vec<Generator>,
+    decoders: Decoders,
+    budget: Budget,
 }
 
 impl Pipeline {
-    /// Loads the models that turn images into meshes from a folder in the released layout.
+    /// Loads the models of a folder in the released layout.
     ///
     /// # Errors
-    /// When the folder, one of its models or the device is not as it must be.
+    /// When the folder, one of its models or the device is not as it must be, or the weights exceed the memory limit.
     pub fn load(folder: &Path, options: LoadOptions) -> Result<Self> {
+        Self::load_together(&[folder], options)
+    }
+
+    /// Loads an image model and a text model, whose decoders are the same, into one pipeline that holds these once.
+    ///
+    /// # Errors
+    /// As [`Pipeline::load`]; when folders take the same kind of input or have decoders of their own.
+    pub fn load_together(folders: &[&Path], options: LoadOptions) -> Result<Self> {
         let placement = options.placement()?;
-        let folder = ModelFolder::open(folder)?;
+        let folders = folders.iter().map(|folder| ModelFolder::open(folder)).collect::<Result<Vec<_>>>()?;
+        let first = folders
+            .first()
+            .ok_or_else(|| Error::InvalidInput("no model folder was given; name one".into()))?;
         // All descriptions first: what is missing shows before gigabytes are read.
-        let [encoder, structure_flow, structure_decoder, slat_flow, mesh_decoder] =
-            Role::ALL.map(|role| folder.checkpoint(role));
-        let (encoder, structure_flow, structure_decoder) = (encoder?, structure_flow?, structure_decoder?);
-        let (slat_flow, mesh_decoder) = (slat_flow?, mesh_decoder?);
-        let slat_flow = SlatFlow::load(&slat_flow, placement)?;
-        folder.check_normalization(slat_flow.channels())?;
+        for folder in &folders {
+            folder.roles().try_for_each(|role| folder.checkpoint(role).map(drop))?;
+        }
+        for folder in &folders[1..] {
+            first.check_shares_decoders(folder)?;
+        }
+        let max_batch = options.max_batch(placement.device);
+        let budget = Budget::new(&folders, placement.torso, options.max_memory, max_batch)?;
         Ok(Self {
             device: placement.device,
-            encoder: DinoV2::load(&encoder, placement)?,
-            structure_flow: SparseStructureFlow::load(&structure_flow, placement)?,
-            structure_decoder: SparseStructureDecoder::load(&structure_decoder, placement)?,
-            slat_flow,
-            mesh_decoder: MeshDecoder::load(&mesh_decoder, placement)?,
-            folder,
+            decoders: Decoders::load(first, placement)?,
+            generators: folders
+                .into_iter()
+                .map(|folder| Generator::load(folder, placement))
+                .collect::<Result<_>>()?,
+            budget,
         })
     }
 
@@ -116,40 +130,106 @@ impl Pipeline {
         self.device
     }
 
-    /// The folder that the models come from.
-    pub fn folder(&self) -> &ModelFolder {
-        &self.folder
+    /// The encoder and flows for an input of this kind, if a model for it is loaded.
+    pub fn generator(&self, modality: Modality) -> Option<&Generator> {
+        self.generators.iter().find(|generator| generator.folder().modality() == modality)
     }
 
-    /// Makes one object of one or more images of it. Requests run one at a time.
+    /// The models that turn latents into objects.
+    pub fn decoders(&self) -> &Decoders {
+        &self.decoders
+    }
+
+    /// Makes the assets of one request: one for each of its samples in which the model finds an object.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`](crate::Error::InvalidInput) when an image or option cannot be used, [`Error::Empty`](crate::Error::Empty) when the model finds no object,
-    /// [`Error::Cancelled`](crate::Error::Cancelled) when `observer` says so, [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn generate(
-        &self,
-        images: &[RgbaImage],
-        options: &Options,
-        observer: &mut Observer,
-    ) -> Result<Asset> {
-        let _no_grad = tch::no_grad_guard();
-        let structure_sampling =
-            options.resolve(options.sparse_structure, self.folder.sparse_structure_sampling())?;
-        let slat_sampling = options.resolve(options.structured_latent, self.folder.slat_sampling())?;
-        let (mut run, mut noise) = (Run::new(self.device, observer), Noise::new(options.seed));
+    /// [`Error::InvalidInput`] when input or options cannot be used, [`Error::Empty`] when no sample holds an object,
+    /// [`Error::Cancelled`] when `observer` says so, [`Error::OutOfMemory`] also where the limit would be exceeded. The
+    /// pipeline can be used after each of them.
+    pub fn generate(&self, request: &Request, observer: &mut Observer) -> Result<Vec<Asset>> {
+        let mut results = self.generate_batch(&[request], observer);
+        results.pop().unwrap_or(Err(Error::Cancelled))
+    }
 
-        let condition = run.stage(Stage::Encode, |_| self.condition(images, options))?;
-        let grid = run.stage(Stage::SparseStructure, |report| {
-            let on_step = &mut |step, _: &Tensor| report(step, structure_sampling.steps);
-            let latent = self.sample_structure(&mut noise, &condition, &structure_sampling, on_step)?;
-            self.find_voxels(&self.decode_structure(&latent)?)
-        })?;
-        let slat = run.stage(Stage::StructuredLatent, |report| {
-            let on_step = &mut |step, _: &Tensor| report(step, slat_sampling.steps);
-            let slat = self.sample_slat(&mut noise, &grid, &condition, &slat_sampling, on_step)?;
-            self.denormalize(&slat)
-        })?;
-        let mesh = run.stage(Stage::Mesh, |_| Ok(self.extract_surface(&grid, slat)?.into_mesh()))?;
-        Ok(Asset { mesh, seed: options.seed, voxels: grid.len() as usize, timings: run.timings })
+    /// Makes the assets of several requests, those that sample alike in the same forward passes. On the CPU each result
+    /// is equal, to the byte, to that of its request alone; on CUDA in half precision up to the rounding of matrix products, whose order of
+    /// summation depends on their size.
+    ///
+    /// One request's failure is not another's: where a batch fails, its requests are made one by one.
+    ///
+    /// # Errors
+    /// As [`Pipeline::generate`], for each request.
+    pub fn generate_batch(&self, requests: &[&Request], observer: &mut Observer) -> Vec<Result<Vec<Asset>>> {
+        let _no_grad = tch::no_grad_guard();
+        let mut results = BTreeMap::new();
+        let mut groups: Vec<(Plan, Vec<usize>)> = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            match self.plan(request) {
+                Err(error) => drop(results.insert(index, Err(error))),
+                Ok(plan) => match groups.iter_mut().find(|(other, _)| *other == plan) {
+                    Some((_, members)) => members.push(index),
+                    None => groups.push((plan, vec![index])),
+                },
+            }
+        }
+        let mut turns = Turns { observer, begun: 0.0, share: 0.0 };
+        for (plan, members) in groups {
+            turns.begin(members.len() as f32 / requests.len() as f32);
+            results.extend(self.make_group(&plan, requests, &members, &mut turns));
+        }
+        results.into_values().collect()
+    }
+
+    fn make_group(
+        &self,
+        plan: &Plan,
+        requests: &[&Request],
+        members: &[usize],
+        turns: &mut Turns,
+    ) -> BTreeMap<usize, Result<Vec<Asset>>> {
+        let of = |members: &[usize]| members.iter().map(|&index| requests[index]).collect::<Vec<_>>();
+        match (self.make(plan, &of(members), turns), members) {
+            (Ok(assets), _) => members.iter().copied().zip(assets).collect(),
+            (Err(Error::Cancelled), _) => {
+                members.iter().map(|&index| (index, Err(Error::Cancelled))).collect()
+            }
+            (Err(error), &[index]) => BTreeMap::from([(index, Err(error))]),
+            (Err(_), _) => {
+                let alone = |&index: &usize| self.make_group(plan, requests, &[index], turns);
+                members.iter().flat_map(alone).collect()
+            }
+        }
+    }
+
+    fn plan(&self, request: &Request) -> Result<Plan> {
+        let modality = request.input.modality();
+        let generator = self.generator(modality).ok_or_else(|| generator::unlike(modality))?;
+        self.decoders.check(request.options.outputs)?;
+        Plan::of(request, generator.folder())
+    }
+
+    fn make(&self, plan: &Plan, requests: &[&Request], turns: &mut Turns) -> Result<Vec<Result<Vec<Asset>>>> {
+        let generator = self.generator(plan.modality).ok_or_else(|| generator::unlike(plan.modality))?;
+        let models = batch::Models { generator, decoders: &self.decoders, budget: &self.budget };
+        Batch::new(models, plan, requests).run(self.device, &mut |progress| turns.tell(progress))
+    }
+}
+
+/// The parts of a call that groups of requests take, one after the other.
+struct Turns<'a, 'o> {
+    observer: &'a mut Observer<'o>,
+    begun: f32,
+    share: f32,
+}
+
+impl Turns<'_, '_> {
+    fn begin(&mut self, share: f32) {
+        self.begun += self.share;
+        self.share = share;
+    }
+
+    fn tell(&mut self, progress: Progress) -> ControlFlow<()> {
+        let fraction = (self.begun + self.share * progress.fraction).min(1.0);
+        (self.observer)(Progress { fraction, ..progress })
     }
 }

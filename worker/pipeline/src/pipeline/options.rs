@@ -1,59 +1,14 @@
 //! What a request may ask for, and what of it is asked for when it says nothing.
 
-use std::fmt;
-use std::str::FromStr;
-
+use super::Quality;
 use crate::sampler::{MultiImage, Sampling};
 use crate::{Error, Result};
 
 /// Most steps that a stage may take: beyond it only time is spent.
 const MAX_STEPS: usize = 1000;
 const MAX_STRENGTH: f64 = 100.0;
-
-/// One number for time against quality: the steps of both stages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quality {
-    /// 12 steps each.
-    Fast,
-    /// 25 steps each.
-    Balanced,
-    /// 50 steps each.
-    High,
-}
-
-impl Quality {
-    /// Steps of each stage.
-    pub fn steps(self) -> usize {
-        match self {
-            Self::Fast => 12,
-            Self::Balanced => 25,
-            Self::High => 50,
-        }
-    }
-}
-
-impl FromStr for Quality {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "fast" => Ok(Self::Fast),
-            "balanced" => Ok(Self::Balanced),
-            "high" => Ok(Self::High),
-            _ => Err(Error::InvalidInput(format!("unknown quality {text:?}; use fast, balanced or high"))),
-        }
-    }
-}
-
-impl fmt::Display for Quality {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Fast => "fast",
-            Self::Balanced => "balanced",
-            Self::High => "high",
-        })
-    }
-}
+/// Most samples of a request.
+const MAX_SAMPLES: usize = 4;
 
 /// A stage's sampling, where it is to differ from the preset and the model's own.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -64,11 +19,31 @@ pub struct StageOptions {
     pub cfg_strength: Option<f64>,
 }
 
-/// A request.
-#[derive(Debug, Clone, Default)]
+/// Into what structured latents are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outputs {
+    /// A mesh with a colour at each vertex.
+    pub mesh: bool,
+    /// Gaussian splats.
+    pub gaussians: bool,
+    /// A radiance field.
+    pub radiance_field: bool,
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self { mesh: true, gaussians: false, radiance_field: false }
+    }
+}
+
+/// How a request is made.
+#[derive(Debug, Clone)]
 pub struct Options {
-    /// Seed of the noise. The same seed gives the same asset, byte for byte, on the same kind of device.
+    /// Seed of the noise. The same seed gives the same assets, byte for byte, on the same kind of device.
     pub seed: u64,
+    /// How many assets are made of the one input, 1 to 4. Their noise is drawn together, as the reference draws it: the first
+    /// of several differs from a single one of the same seed.
+    pub samples: usize,
     /// The steps of both stages; the model's own where left out.
     pub quality: Option<Quality>,
     /// The first stage: which voxels are active.
@@ -77,15 +52,48 @@ pub struct Options {
     pub structured_latent: StageOptions,
     /// How several images of one object are combined.
     pub multi_image: MultiImage,
+    /// What is made.
+    pub outputs: Outputs,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            samples: 1,
+            quality: None,
+            sparse_structure: StageOptions::default(),
+            structured_latent: StageOptions::default(),
+            multi_image: MultiImage::default(),
+            outputs: Outputs::default(),
+        }
+    }
 }
 
 impl Options {
+    /// Refuses what no model can make.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`].
+    pub(super) fn check(&self) -> Result<()> {
+        if !(1..=MAX_SAMPLES).contains(&self.samples) {
+            return Err(Error::InvalidInput(format!("{} samples: use 1 to {MAX_SAMPLES}", self.samples)));
+        }
+        let Outputs { mesh, gaussians, radiance_field } = self.outputs;
+        if mesh || gaussians || radiance_field {
+            return Ok(());
+        }
+        Err(Error::InvalidInput(
+            "nothing is to be made; ask for a mesh, Gaussians or a radiance field".into(),
+        ))
+    }
+
     /// A stage's sampling: the model's own, under the preset, under what the request says.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for a number out of range.
     pub(super) fn resolve(&self, stage: StageOptions, model: Sampling) -> Result<Sampling> {
-        let preset = self.quality.map(Quality::steps);
+        let preset = self.quality.map(|quality| quality.preset().steps);
         let steps = stage.steps.or(preset).unwrap_or(model.steps);
         let cfg_strength = stage.cfg_strength.unwrap_or(model.cfg_strength);
         if !(1..=MAX_STEPS).contains(&steps) {

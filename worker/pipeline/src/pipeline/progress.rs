@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// The stages of a request, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Images to conditions.
+    /// Images or prompts to conditions.
     Encode,
     /// Noise to active voxels.
     SparseStructure,
@@ -18,6 +18,10 @@ pub enum Stage {
     StructuredLatent,
     /// Structured latents to a surface.
     Mesh,
+    /// Structured latents to Gaussians.
+    Gaussians,
+    /// Structured latents to a radiance field.
+    RadianceField,
 }
 
 impl Stage {
@@ -28,6 +32,8 @@ impl Stage {
             Self::SparseStructure => "sparse_structure",
             Self::StructuredLatent => "structured_latent",
             Self::Mesh => "mesh",
+            Self::Gaussians => "gaussians",
+            Self::RadianceField => "radiance_field",
         }
     }
 
@@ -37,7 +43,9 @@ impl Stage {
             Self::Encode => 0.0..0.02,
             Self::SparseStructure => 0.02..0.3,
             Self::StructuredLatent => 0.3..0.9,
-            Self::Mesh => 0.9..1.0,
+            Self::Mesh => 0.9..0.98,
+            Self::Gaussians => 0.98..0.99,
+            Self::RadianceField => 0.99..1.0,
         }
     }
 }
@@ -75,7 +83,8 @@ impl<'a, 'o> Run<'a, 'o> {
         Self { observer, device, timings: Vec::new() }
     }
 
-    /// Runs one stage and takes its time. `work` is given the function to call after each part of the stage.
+    /// Runs one stage and takes its time. `work` is given the function to call after each part of the stage, with the parts done and
+    /// all of them.
     pub(super) fn stage<T>(
         &mut self,
         stage: Stage,

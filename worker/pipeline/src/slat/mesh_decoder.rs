@@ -5,8 +5,9 @@ use trellis_asset::Mesh;
 
 use super::cubes::CubeLayout;
 use super::subdivide::SubdivideBlock;
-use super::transformer::{SwinTransformer, TransformerConfig, check_finite};
+use super::transformer::{SwinTransformer, TransformerConfig};
 use crate::Result;
+use crate::finite::check_finite;
 use crate::flexicubes::Surface;
 use crate::nn::Linear;
 use crate::sparse::SparseTensor;

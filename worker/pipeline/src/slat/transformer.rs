@@ -2,13 +2,14 @@
 //! section 6).
 
 use serde::Deserialize;
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 use super::swin::SwinBlock;
+use crate::Result;
+use crate::finite::check_finite;
 use crate::nn::{LayerNorm, Linear, position_embedding};
 use crate::sparse::SparseTensor;
 use crate::weights::Weights;
-use crate::{Error, Result};
 
 const DEFAULT_HEAD_CHANNELS: i64 = 64;
 /// Of the norm before an output layer.
@@ -148,12 +149,4 @@ impl SwinProjection {
         check_finite(&output, "a decoder of structured latents")?;
         values.with(output)
     }
-}
-
-/// Refuses numbers that half precision could not hold, before they become geometry.
-pub(super) fn check_finite(values: &Tensor, what: &str) -> Result<()> {
-    if values.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0 {
-        return Ok(());
-    }
-    Err(Error::Torch(format!("{what} gave numbers that are not finite; compute in f32")))
 }

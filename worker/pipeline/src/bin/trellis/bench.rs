@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use trellis::Result;
 use trellis::asset::{formats, render};
 use trellis::device::DeviceChoice;
-use trellis::pipeline::{LoadOptions, Options, Pipeline, Quality};
+use trellis::pipeline::{Input, LoadOptions, Options, Pipeline, Quality, Request};
+use trellis::{Error, Result};
 
 use crate::generate::{PREVIEW_SIDE, read};
 
@@ -44,20 +44,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     };
 
     let start = Instant::now();
-    let load = LoadOptions { device: arguments.device, precision: None };
+    let load = LoadOptions { device: arguments.device, ..LoadOptions::default() };
     let pipeline = Pipeline::load(&arguments.model, load)?;
     record("load", start.elapsed());
 
     let options = Options { quality: arguments.quality, ..Options::default() };
+    let request = Request { input: Input::Images(vec![photo]), options };
     // The first run also pays for what libtorch sets up once.
     for run in 0..=arguments.runs {
         let start = Instant::now();
-        let asset =
-            pipeline.generate(std::slice::from_ref(&photo), &options, &mut |_| ControlFlow::Continue(()))?;
+        let assets = pipeline.generate(&request, &mut |_| ControlFlow::Continue(()))?;
         let generated = start.elapsed();
-        formats::glb::write(&asset.mesh)?;
+        let asset = assets.first().ok_or(Error::Empty("no surface"))?;
+        let mesh = asset.mesh.as_ref().ok_or(Error::Empty("no surface"))?;
+        formats::glb::write(mesh)?;
         let exported = start.elapsed();
-        render::preview(&asset.mesh, PREVIEW_SIDE)?;
+        render::preview(mesh, PREVIEW_SIDE)?;
         let total = start.elapsed();
         if run > 0 {
             asset.timings.iter().for_each(|timing| record(timing.stage.name(), timing.duration));

@@ -7,9 +7,12 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use trellis::asset::Mesh;
 use trellis::asset::{formats, render};
 use trellis::device::DeviceChoice;
-use trellis::pipeline::{Asset, LoadOptions, Options, Pipeline, Precision, Progress, Quality, StageOptions};
+use trellis::pipeline::{
+    Asset, Input, LoadOptions, Options, Pipeline, Precision, Progress, Quality, Request, StageOptions,
+};
 use trellis::{Error, Result, image};
 
 /// Side of the preview in pixels.
@@ -93,23 +96,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     bar.set_message("load");
     let start = Instant::now();
-    let options = LoadOptions { device: arguments.device, precision: arguments.precision.map(Into::into) };
+    let options = LoadOptions {
+        device: arguments.device,
+        precision: arguments.precision.map(Into::into),
+        ..LoadOptions::default()
+    };
     let pipeline = Pipeline::load(&arguments.model, options)?;
     let load_milliseconds = start.elapsed().as_millis();
 
-    let asset = pipeline.generate(&photos, &arguments.options(), &mut |Progress { stage, fraction }| {
+    let request = Request { input: Input::Images(photos), options: arguments.options() };
+    let assets = pipeline.generate(&request, &mut |Progress { stage, fraction }| {
         bar.set_message(stage.name().replace('_', " "));
         bar.set_position((fraction * BAR_LENGTH as f32) as u64);
         ControlFlow::Continue(())
     })?;
     bar.finish_and_clear();
 
-    let glb = formats::glb::write(&asset.mesh)?;
+    let asset = assets.first().ok_or(Error::Empty("no surface"))?;
+    let mesh = asset.mesh.as_ref().ok_or(Error::Empty("no surface"))?;
+    let glb = formats::glb::write(mesh)?;
     fs::write(&arguments.output, &glb).map_err(Error::io(&arguments.output))?;
     if let Some(path) = &arguments.preview {
-        fs::write(path, render::preview(&asset.mesh, PREVIEW_SIDE)?).map_err(Error::io(path))?;
+        fs::write(path, render::preview(mesh, PREVIEW_SIDE)?).map_err(Error::io(path))?;
     }
-    print(arguments, &asset, glb.len(), load_milliseconds);
+    print(arguments, asset, mesh, glb.len(), load_milliseconds);
     Ok(())
 }
 
@@ -141,8 +151,8 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(BAR_LENGTH).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn print(arguments: &Arguments, asset: &Asset, bytes: usize, load_milliseconds: u128) {
-    let (vertices, faces) = (asset.mesh.vertices.len(), asset.mesh.faces.len());
+fn print(arguments: &Arguments, asset: &Asset, mesh: &Mesh, bytes: usize, load_milliseconds: u128) {
+    let (vertices, faces) = (mesh.vertices.len(), mesh.faces.len());
     let stages: Vec<_> = asset
         .timings
         .iter()

@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = ModelFolder::open(&arguments.folder)?;
-    println!("{}: an image-to-3D model", folder.root().display());
+    println!("{}: a model that takes {} input", folder.root().display(), folder.modality().name());
     for (stage, sampling) in [
         ("sparse structure", folder.sparse_structure_sampling()),
         ("structured latent", folder.slat_sampling()),
@@ -26,7 +26,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     let mut failures = 0;
-    for role in Role::ALL {
+    let roles: Vec<Role> = folder.roles().collect();
+    for &role in &roles {
         match describe(&folder, role) {
             Ok(line) => println!("  {:<28} {line}", role.key()),
             Err(error) => {
@@ -37,10 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     match failures {
         0 => Ok(()),
-        _ => Err(Error::model(
-            folder.root(),
-            format!("{failures} of {} models cannot be used", Role::ALL.len()),
-        )),
+        _ => Err(Error::model(folder.root(), format!("{failures} of {} models cannot be used", roles.len()))),
     }
 }
 

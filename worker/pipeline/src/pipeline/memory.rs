@@ -1,0 +1,149 @@
+//! How much memory requests take, and how they are divided to stay within a limit.
+
+use std::ops::Range;
+
+use tch::Kind;
+
+use super::ModelFolder;
+use crate::weights::TensorFile;
+use crate::{Error, Result};
+
+/// What a sample of the sparse structure takes while its flow or decoder runs.
+const STRUCTURE: u64 = 512 << 20;
+/// What a voxel takes while the flow on latents runs.
+const LATENT_VOXEL: u64 = 40 << 10;
+/// What a voxel takes while the mesh decoder runs, the largest of all stages.
+const MESH_VOXEL: u64 = 260 << 10;
+
+/// What requests may take beside the weights.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// Bytes; `None` is all there is.
+    available: Option<u64>,
+    limit: u64,
+    max_batch: usize,
+}
+
+impl Budget {
+    /// The budget of a pipeline of these folders.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the weights alone exceed the limit.
+    pub(super) fn new(
+        folders: &[ModelFolder],
+        torso: Kind,
+        limit: Option<u64>,
+        max_batch: usize,
+    ) -> Result<Self> {
+        let Some(limit) = limit else { return Ok(Self { available: None, limit: u64::MAX, max_batch }) };
+        let weights = weights(folders, torso)?;
+        let available = limit.checked_sub(weights).ok_or_else(|| {
+            Error::OutOfMemory(format!(
+                "the weights take {}, which exceeds the limit of {}; raise the limit or load a smaller model",
+                gib(weights),
+                gib(limit)
+            ))
+        })?;
+        Ok(Self { available: Some(available), limit, max_batch })
+    }
+
+    /// So many samples of the sparse structure, divided.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when one of them exceeds the limit.
+    pub(super) fn parts_of_structures(&self, samples: usize) -> Result<Vec<Range<usize>>> {
+        self.parts(&vec![STRUCTURE; samples], |_| "sampling a sparse structure".to_owned())
+    }
+
+    /// Samples of so many voxels, divided.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when one of them exceeds the limit, or its mesh will.
+    pub(super) fn parts_of_latents(&self, voxels: &[i64]) -> Result<Vec<Range<usize>>> {
+        let cost = |per_voxel: u64| -> Vec<u64> {
+            voxels.iter().map(|&count| count.unsigned_abs().saturating_mul(per_voxel)).collect()
+        };
+        let what =
+            |index: usize| format!("an object of {} voxels", voxels.get(index).copied().unwrap_or_default());
+        // Meshes are made one by one; what does not fit shows before time is spent on sampling.
+        self.parts(&cost(MESH_VOXEL), what)?;
+        self.parts(&cost(LATENT_VOXEL), what)
+    }
+
+    /// Consecutive ranges whose costs fit together.
+    fn parts(&self, costs: &[u64], what: impl Fn(usize) -> String) -> Result<Vec<Range<usize>>> {
+        let available = self.available.unwrap_or(u64::MAX);
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        let mut sum = 0u64;
+        for (index, &cost) in costs.iter().enumerate() {
+            if cost > available {
+                return Err(self.exceeded(&what(index), cost, available));
+            }
+            sum = sum.saturating_add(cost);
+            match parts.last_mut().filter(|part| part.len() < self.max_batch && sum <= available) {
+                Some(part) => part.end = index + 1,
+                None => {
+                    parts.push(index..index + 1);
+                    sum = cost;
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn exceeded(&self, what: &str, cost: u64, available: u64) -> Error {
+        Error::OutOfMemory(format!(
+            "{what} takes some {} beside the weights, of which the limit of {} leaves {}; raise the limit, or try another seed",
+            gib(cost),
+            gib(self.limit),
+            gib(available)
+        ))
+    }
+}
+
+/// What the weights take, those of shared decoders once.
+fn weights(folders: &[ModelFolder], torso: Kind) -> Result<u64> {
+    let mut sum = 0;
+    for (index, folder) in folders.iter().enumerate() {
+        for role in folder.roles().filter(|role| index == 0 || !role.is_decoder()) {
+            let file = TensorFile::open(folder.checkpoint(role)?.weights_path())?;
+            let numbers: i64 = file.shapes().map(|(_, shape)| shape.iter().product::<i64>()).sum();
+            // What is stored in half precision is what may be held in it.
+            let (stored, single) = (file.bytes() as u64, 4 * numbers.unsigned_abs());
+            sum += if torso == Kind::Half { stored } else { single };
+        }
+    }
+    Ok(sum)
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(available: Option<u64>, max_batch: usize) -> Budget {
+        Budget { available, limit: 64 << 30, max_batch }
+    }
+
+    #[test]
+    fn samples_go_together_as_far_as_memory_and_batch_allow() {
+        let lengths = |parts: Vec<Range<usize>>| parts.iter().map(Range::len).collect::<Vec<_>>();
+        let parts = |budget: Budget| lengths(budget.parts_of_latents(&[10_000, 20_000, 30_000, 1]).unwrap());
+        assert_eq!(parts(budget(None, usize::MAX)), [4]);
+        assert_eq!(parts(budget(None, 1)), [1, 1, 1, 1]);
+        let least = 30_000 * MESH_VOXEL;
+        assert_eq!(parts(budget(Some(least), usize::MAX)), [4]);
+        assert_eq!(parts(budget(Some(least), 3)), [3, 1]);
+        assert_eq!(lengths(budget(Some(2 * STRUCTURE), 9).parts_of_structures(3).unwrap()), [2, 1]);
+    }
+
+    #[test]
+    fn an_object_beyond_the_limit_is_refused_with_its_size() {
+        let error = budget(Some(8 << 30), 9).parts_of_latents(&[5_000, 1_000_000]).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory(_)));
+        assert!(error.to_string().contains("1000000 voxels takes some 248.0 GiB"), "{error}");
+    }
+}
