@@ -7,8 +7,16 @@ use crate::Result;
 use crate::nn::{LayerNorm, Linear};
 use crate::weights::{Checkpoint, Placement, Weights};
 
+/// What a whole CLIP holds besides its text tower.
+const OTHER_PARTS: [&str; 4] = ["vision_model", "visual_projection", "text_projection", "logit_scale"];
 /// Slope of the sigmoid that stands in for the Gaussian distribution in CLIP's GELU.
 const QUICK_GELU: f64 = 1.702;
+
+/// A published `CLIPModel`: this tower beside the one for images.
+#[derive(Debug, Deserialize)]
+struct ClipConfig {
+    text_config: ClipTextConfig,
+}
 
 /// Constructor arguments, in the names of the published `text_config`.
 #[derive(Debug, Clone, Deserialize)]
@@ -64,16 +72,26 @@ pub struct ClipTextModel {
 }
 
 impl ClipTextModel {
-    /// Loads the model, which computes in f32.
+    /// Loads the model, which computes in f32: by itself, or from a whole CLIP as it is published.
     ///
     /// # Errors
-    /// When the checkpoint is not a `CLIPTextModel` or its tensors do not fit.
+    /// When the checkpoint is not a `CLIPTextModel` or `CLIPModel`, or its tensors do not fit.
     pub fn load(checkpoint: &Checkpoint, placement: Placement) -> Result<Self> {
-        let config: ClipTextConfig = checkpoint.config("CLIPTextModel")?;
-        match config.objection() {
-            Some(objection) => Err(checkpoint.refuse(objection)),
-            None => checkpoint.build(placement, |weights| Self::new(config, &weights.at("text_model"))),
+        let whole = checkpoint.class() == "CLIPModel";
+        let config = if whole {
+            checkpoint.config::<ClipConfig>("CLIPModel")?.text_config
+        } else {
+            checkpoint.config("CLIPTextModel")?
+        };
+        if let Some(objection) = config.objection() {
+            return Err(checkpoint.refuse(objection));
         }
+        checkpoint.build(placement, |weights| {
+            if whole {
+                OTHER_PARTS.iter().for_each(|part| weights.skip(part));
+            }
+            Self::new(config, &weights.at("text_model"))
+        })
     }
 
     fn new(config: ClipTextConfig, weights: &Weights) -> Result<Self> {

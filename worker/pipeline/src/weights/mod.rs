@@ -5,6 +5,7 @@
 
 mod file;
 mod mmap;
+mod names;
 mod scope;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tch::{Device, Kind};
 
 pub use file::TensorFile;
+pub use names::Names;
 pub use scope::Weights;
 
 use crate::{Error, Result};
@@ -51,17 +53,41 @@ pub struct Checkpoint {
     description: Description,
 }
 
+/// What the configuration file says, in TRELLIS' form or in that of the library `transformers`, in which the encoders are published.
 #[derive(Debug, Deserialize)]
-struct Description {
-    name: String,
+#[serde(untagged)]
+enum Description {
+    Trellis { name: String, args: serde_json::Value },
+    Transformers(Published),
+}
+
+#[derive(Debug, Deserialize)]
+struct Published {
+    architectures: [String; 1],
+    #[serde(flatten)]
     args: serde_json::Value,
+}
+
+impl Description {
+    fn class(&self) -> &str {
+        match self {
+            Self::Trellis { name, .. } => name.strip_prefix("Elastic").unwrap_or(name),
+            Self::Transformers(Published { architectures: [name], .. }) => name,
+        }
+    }
+
+    fn args(&self) -> &serde_json::Value {
+        match self {
+            Self::Trellis { args, .. } | Self::Transformers(Published { args, .. }) => args,
+        }
+    }
 }
 
 impl Checkpoint {
     /// Reads `<stem>.json`, beside which `<stem>.safetensors` lies.
     ///
     /// # Errors
-    /// When the file cannot be read or is not a JSON object with `name` and `args`.
+    /// When the file cannot be read or is not a JSON object with `name` and `args`, or with `architectures` as `transformers` writes it.
     pub fn open(stem: &Path) -> Result<Self> {
         let with = |extension: &str| PathBuf::from(format!("{}.{extension}", stem.display()));
         Self::from_files(&with("json"), &with("safetensors"))
@@ -73,14 +99,16 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn from_files(config: &Path, weights: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(config).map_err(Error::io(config))?;
-        let description = serde_json::from_str(&text)
-            .map_err(|error| Error::model(config, format!("not a model description: {error}")))?;
+        let description = serde_json::from_str(&text).map_err(|error| {
+            let form = "a model description has name and args, or is a config.json of transformers";
+            Error::model(config, format!("not a model description ({error}); {form}"))
+        })?;
         Ok(Self { config: config.to_owned(), weights: weights.to_owned(), description })
     }
 
     /// The reference's class name, without the prefix `Elastic` (a training variant with the same weights).
     pub fn class(&self) -> &str {
-        self.description.name.strip_prefix("Elastic").unwrap_or(&self.description.name)
+        self.description.class()
     }
 
     /// The file that holds the tensors.
@@ -96,7 +124,7 @@ impl Checkpoint {
         if self.class() != class {
             return Err(self.refuse(format!("is a {}, where a {class} is needed", self.class())));
         }
-        C::deserialize(&self.description.args).map_err(|error| self.refuse(format!("args: {error}")))
+        C::deserialize(self.description.args()).map_err(|error| self.refuse(format!("args: {error}")))
     }
 
     /// An error about this checkpoint's configuration.
@@ -109,8 +137,21 @@ impl Checkpoint {
     /// # Errors
     /// One [`WeightsError`] that names every tensor missing, surplus, of another shape or not finite.
     pub fn build<M>(&self, placement: Placement, build: impl FnOnce(&Weights) -> Result<M>) -> Result<M> {
+        self.build_renamed(placement, Names::AS_STORED, build)
+    }
+
+    /// The same for a file that holds the tensors under other names.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::build`].
+    pub fn build_renamed<M>(
+        &self,
+        placement: Placement,
+        names: Names,
+        build: impl FnOnce(&Weights) -> Result<M>,
+    ) -> Result<M> {
         let file = TensorFile::open(&self.weights)?;
-        let account = scope::Account::open(file, placement);
+        let account = scope::Account::open(file, placement, names);
         let model = build(&Weights::root(&account));
         account.into_inner().close()?;
         model

@@ -6,22 +6,23 @@ use std::fmt::Display;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Placement, TensorFile, WeightsError};
+use super::{Names, Placement, TensorFile, WeightsError};
 use crate::Result;
 
 /// What was taken from a file, and what was wrong with it.
 pub(super) struct Account {
     file: TensorFile,
     placement: Placement,
+    names: Names,
     left: BTreeSet<String>,
     wrong: WeightsError,
 }
 
 impl Account {
-    pub(super) fn open(file: TensorFile, placement: Placement) -> RefCell<Self> {
+    pub(super) fn open(file: TensorFile, placement: Placement, names: Names) -> RefCell<Self> {
         let wrong = WeightsError { path: file.path().to_owned(), ..WeightsError::default() };
         let left = file.shapes().map(|(name, _)| name.to_owned()).collect();
-        RefCell::new(Self { file, placement, left, wrong })
+        RefCell::new(Self { file, placement, names, left, wrong })
     }
 
     /// Fails when a tensor was missing, unfit or left over.
@@ -31,6 +32,20 @@ impl Account {
     }
 
     fn take(&mut self, path: String, shape: &[i64], kind: Kind) -> Result<Tensor> {
+        let parts = self.names.parts(&path);
+        let part_shape = divided(shape, parts.len());
+        let tensors: Vec<Option<Tensor>> =
+            parts.into_iter().map(|part| self.take_stored(part, &part_shape, kind)).collect::<Result<_>>()?;
+        match tensors.into_iter().collect::<Option<Vec<_>>>().as_deref() {
+            Some([tensor]) => Ok(tensor.shallow_clone()),
+            Some(parts) => Ok(Tensor::f_cat(parts, 0)?),
+            // A stand-in, of one number: the constructor goes on to find whatever else is wrong, and `close` fails then.
+            None => Ok(Tensor::f_zeros([1], (kind, self.placement.device))?.f_expand(shape, false)?),
+        }
+    }
+
+    /// A tensor of the file. `None`: nothing is to be read, or something is wrong and was noted.
+    fn take_stored(&mut self, path: String, shape: &[i64], kind: Kind) -> Result<Option<Tensor>> {
         self.left.remove(&path);
         match self.file.shape(&path) {
             None => self.wrong.missing.push(path),
@@ -43,15 +58,31 @@ impl Account {
                 let device = self.placement.device;
                 let tensor = stored.map(|stored| stored.f_to_device(device)?.f_to_kind(kind)).transpose()?;
                 match tensor {
-                    Some(tensor) if is_finite(&tensor)? => return Ok(tensor),
+                    Some(tensor) if is_finite(&tensor)? => return Ok(Some(tensor)),
                     Some(_) => self.wrong.unfit.push(format!("{path} holds numbers that are not finite")),
                     None => self.wrong.unfit.push(format!("{path} holds no floating-point numbers")),
                 }
             }
         }
-        // A stand-in, of one number: the constructor goes on to find whatever else is wrong, and `close` fails then.
-        Ok(Tensor::f_zeros([1], (kind, self.placement.device))?.f_expand(shape, false)?)
+        Ok(None)
     }
+
+    /// Says that no tensor is needed whose name in the model is `path` or begins with `path.`.
+    fn skip(&mut self, path: &str) {
+        for stored in self.names.parts(path) {
+            let below = format!("{stored}.");
+            self.left.retain(|name| *name != stored && !name.starts_with(&below));
+        }
+    }
+}
+
+/// The shape of one of `count` equal parts of the first axis.
+fn divided(shape: &[i64], count: usize) -> Vec<i64> {
+    let mut shape = shape.to_vec();
+    if let (Some(first), Ok(count @ 2..)) = (shape.first_mut(), i64::try_from(count)) {
+        *first /= count;
+    }
+    shape
 }
 
 fn is_finite(tensor: &Tensor) -> Result<bool> {
@@ -108,9 +139,9 @@ impl<'a> Weights<'a> {
         self.account.borrow_mut().take(self.path(name), shape, Kind::Float)
     }
 
-    /// Says that the file may hold `name` but inference has no use for it.
+    /// Says that the file may hold `name`, or tensors below it, but inference has no use for it.
     pub fn skip(&self, name: &str) {
-        self.account.borrow_mut().left.remove(&self.path(name));
+        self.account.borrow_mut().skip(&self.path(name));
     }
 
     fn path(&self, name: impl Display) -> String {

@@ -1,11 +1,14 @@
 //! DINOv2 with registers (Oquab et al. 2023, Darcet et al. 2023): the image encoder.
 
+mod transformers;
+
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use crate::Result;
 use crate::nn::{LayerNorm, Linear, attend};
-use crate::weights::{Checkpoint, Placement, Weights};
+use crate::weights::{Checkpoint, Names, Placement, Weights};
+use transformers::PublishedConfig;
 
 const EPS: f64 = 1e-6;
 /// Of the norm that follows the encoder.
@@ -46,19 +49,26 @@ impl DinoV2 {
     /// Loads the encoder, which computes in f32.
     ///
     /// # Errors
-    /// When the checkpoint is not a DINOv2 or its tensors do not fit.
+    /// When the checkpoint is not a DINOv2, in the form of torch hub or of `transformers`, or its tensors do not fit.
     pub fn load(checkpoint: &Checkpoint, placement: Placement) -> Result<Self> {
-        let config: DinoV2Config = checkpoint.config("DinoVisionTransformer")?;
+        let (config, names) = if checkpoint.class() == transformers::CLASS {
+            let published: PublishedConfig = checkpoint.config(transformers::CLASS)?;
+            let refuse =
+                || checkpoint.refuse("use_swiglu_ffn is not supported: take the large model, not the giant");
+            (published.into_config().ok_or_else(refuse)?, Names::renamed(transformers::stored))
+        } else {
+            (checkpoint.config::<DinoV2Config>("DinoVisionTransformer")?, Names::AS_STORED)
+        };
         if config.patch_size < 1 || config.img_size % config.patch_size != 0 || config.num_heads < 1 {
             return Err(checkpoint.refuse("patch_size must divide img_size, and num_heads be at least 1"));
         }
-        checkpoint.build(placement, |weights| Self::new(&config, weights))
+        checkpoint.build_renamed(placement, names, |weights| Self::new(&config, weights))
     }
 
     fn new(config: &DinoV2Config, weights: &Weights) -> Result<Self> {
         let (channels, side) = (config.embed_dim, config.img_size / config.patch_size);
         // For training, and for a head that TRELLIS does not use.
-        ["mask_token", "norm.weight", "norm.bias"].iter().for_each(|name| weights.skip(name));
+        ["mask_token", "norm"].iter().for_each(|name| weights.skip(name));
         Ok(Self {
             patch_size: config.patch_size,
             patch_embedding: Linear::from_patches(
