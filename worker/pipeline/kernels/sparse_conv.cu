@@ -1,5 +1,5 @@
 // Convolution over the active voxels of a grid, in f16 with f32 sums: an implicit matrix product on Hopper's tensor
-// cores. A block of threads makes 128 rows of the output. It walks over the taps of the kernel; for each it gathers the
+// cores. A block of threads makes some rows of the output. It walks over the taps of the kernel; for each it gathers the
 // rows of the neighbours straight into shared memory (an absent neighbour is zeros) and multiplies them with the tap's
 // weights while the next rows are under way. Each number is summed up by one thread in one order: the result is the same
 // bytes each time.

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
 
+use crate::kernels::Kernels;
 use crate::{Error, Result};
 
 /// Which device to use.
@@ -78,6 +79,12 @@ const CPU_LANES: i32 = 16;
 /// are fewer cores than lanes, the lanes take turns on them.
 pub(crate) fn fix_cpu_lanes() {
     tch::set_num_threads(CPU_LANES);
+}
+
+/// Whether this library's own kernels are there for a device: `libtrellis_kernels.so`, which `scripts/kernels.sh` builds, beside
+/// the program or where `TRELLIS_KERNELS` says. Without them (`TRELLIS_KERNELS=off`) libtorch's operations do the same, slower.
+pub fn has_kernels(device: Device) -> bool {
+    Kernels::on(device).is_some()
 }
 
 /// The number of GPUs, at least one, or why CUDA cannot be used.

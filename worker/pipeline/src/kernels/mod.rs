@@ -3,6 +3,7 @@
 //! compute with libtorch's operations. Like those, kernels are queued on the default stream and do not wait.
 #![allow(unsafe_code, reason = "functions of a library in another language take raw pointers")]
 
+pub(crate) mod dense_conv;
 pub(crate) mod flexicubes;
 pub(crate) mod norms;
 pub(crate) mod sparse_conv;
@@ -119,7 +120,7 @@ fn stream() -> *mut c_void {
 /// Whether all tensors are of this kind, without gaps, and start where a thread can read 16 bytes at once.
 fn are_plain(kind: Kind, tensors: &[&Tensor]) -> bool {
     let is_plain = |tensor: &&Tensor| {
-        tensor.kind() == kind && tensor.is_contiguous() && tensor.data_ptr() as usize % 16 == 0
+        tensor.kind() == kind && tensor.is_contiguous() && (tensor.data_ptr() as usize).is_multiple_of(16)
     };
     tensors.iter().all(is_plain)
 }

@@ -56,9 +56,9 @@ pub(crate) fn attend(qkv: &[Tensor; 3], windows: &Tiles) -> Result<Option<Tensor
     let fits = width == WIDTH
         && strides[0] % 8 == 0
         && strides[1..] == [WIDTH, 1]
-        && qkv
-            .iter()
-            .all(|x| x.kind() == Kind::Half && x.stride() == strides && x.data_ptr() as usize % 16 == 0)
+        && qkv.iter().all(|x| {
+            x.kind() == Kind::Half && x.stride() == strides && (x.data_ptr() as usize).is_multiple_of(16)
+        })
         && are_plain(Kind::Int, &[&windows.rows, &windows.tiles]);
     if !fits {
         return Ok(None);

@@ -4,6 +4,7 @@
 use tch::{Kind, Tensor};
 
 use crate::Result;
+use crate::kernels::dense_conv;
 use crate::nn::LayerNorm;
 use crate::weights::Weights;
 
@@ -39,8 +40,20 @@ impl Conv3d {
         })
     }
 
+    /// The convolution to one channel, for which cuDNN has no fast algorithm.
+    fn forward_one(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        if self.stride != 1 || self.bias.numel() != 1 {
+            return Ok(None);
+        }
+        let by_voxel = |x: &Tensor| x.f_movedim_int(1, -1)?.f_contiguous();
+        dense_conv::convolve_to_one(&by_voxel(x)?, &by_voxel(&self.weight)?, &self.bias)
+    }
+
     /// On CUDA the same algorithm each time, and no TF32: its 10 bits of fraction would move voxels.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(result) = self.forward_one(x)? {
+            return Ok(result);
+        }
         let (transposed, benchmark, deterministic, cudnn, tf32) = (false, false, true, true, false);
         Ok(arranged(x)?.f_internal_convolution(
             &self.weight,
@@ -60,7 +73,7 @@ impl Conv3d {
 }
 
 /// The same tensor in the order in memory that convolutions of its kind are fast in.
-fn arranged(x: &Tensor) -> Result<Tensor> {
+pub(super) fn arranged(x: &Tensor) -> Result<Tensor> {
     if x.f_kind()? == Kind::Half {
         Ok(x.f_movedim_int(1, -1)?.f_contiguous()?.f_movedim_int(-1, 1)?)
     } else {

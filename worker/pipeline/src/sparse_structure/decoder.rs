@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::conv::{Conv3d, Norm, ResBlock, Upsample};
+use super::conv::{Conv3d, Norm, ResBlock, Upsample, arranged};
 use crate::Result;
 use crate::weights::{Checkpoint, Placement, Weights};
 
@@ -87,7 +87,7 @@ impl SparseStructureDecoder {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
-        let mut h = self.input.forward(latent)?.f_to_kind(self.torso)?;
+        let mut h = arranged(&self.input.forward(latent)?.f_to_kind(self.torso)?)?;
         for block in &self.middle {
             h = block.forward(&h)?;
         }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use super::conv::{Conv3d, Norm, ResBlock};
+use super::conv::{Conv3d, Norm, ResBlock, arranged};
 use crate::Result;
 use crate::weights::{Checkpoint, Placement, Weights};
 
@@ -87,7 +87,7 @@ impl SparseStructureEncoder {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, occupancy: &Tensor) -> Result<(Tensor, Tensor)> {
-        let h = self.input.forward(occupancy)?.f_to_kind(self.torso)?;
+        let h = arranged(&self.input.forward(occupancy)?.f_to_kind(self.torso)?)?;
         let h = self.blocks.iter().try_fold(h, |h, block| match block {
             Block::Residual(block) => block.forward(&h),
             Block::Halve(convolution) => convolution.forward(&h),
