@@ -46,6 +46,9 @@ pub enum Error {
     /// The memory of the device, or what of it may be used, does not suffice.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// A model gave infinities or no numbers at all: its weights are damaged, or need more than half precision.
+    #[error("{0} gave numbers that are not finite; load its weights again, or compute in f32")]
+    NotFinite(&'static str),
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

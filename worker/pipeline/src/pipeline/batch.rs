@@ -160,6 +160,8 @@ impl<'a> Batch<'a> {
     ) -> Result<Vec<SparseTensor>> {
         let Models { generator, budget, .. } = self.models;
         let counts: Vec<i64> = samples.iter().map(|sample| voxel_count(&sample.voxels)).collect();
+        // What will not fit shows before time is spent on sampling.
+        budget.check_meshes(&self.voxels_of_meshes(samples))?;
         let parts = budget.parts_of_latents(&counts)?;
         let noise = self.draw_latents(samples, device)?;
         let mut latents = Vec::new();
@@ -174,6 +176,11 @@ impl<'a> Batch<'a> {
             latents.extend(divide(&grid, &generator.denormalize(&slat)?, members)?);
         }
         Ok(latents)
+    }
+
+    fn voxels_of_meshes(&self, samples: &[Sample]) -> Vec<i64> {
+        let of_meshes = samples.iter().filter(|sample| self.jobs[sample.job].request.options.outputs.mesh);
+        of_meshes.map(|sample| voxel_count(&sample.voxels)).collect()
     }
 
     /// Each sample's noise; a job's samples share one draw.
