@@ -30,7 +30,8 @@ pub fn clean(mesh: &Mesh) -> Result<Mesh> {
     Ok(with_faces(mesh, faces))
 }
 
-fn check(mesh: &Mesh) -> Result<()> {
+/// Whether the lists of a mesh fit together.
+pub(crate) fn check(mesh: &Mesh) -> Result<()> {
     let vertices = mesh.vertices.len();
     let damaged = |what: String| Err(Error::Damaged(what));
     let paint = match &mesh.paint {

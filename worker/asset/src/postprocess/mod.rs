@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Mesh, Result};
 
+pub(crate) use clean::check;
 pub use clean::clean;
+pub(crate) use clean::twice_area;
 pub use components::without_floaters;
 pub use hidden::without_hidden;
 pub use holes::close_holes;

@@ -3,6 +3,7 @@
 use image::RgbImage;
 use uvunwrap::{Atlas, Density, MeshInput, Packing};
 
+use crate::postprocess::check;
 use crate::{Error, Mesh, Paint, Result};
 
 /// The texels around each piece of the surface: neighbours are twice as far apart, so that filtered look-ups and the first smaller
@@ -20,6 +21,7 @@ pub fn unwrap(mesh: &Mesh, size: u32) -> Result<Mesh> {
     if mesh.is_empty() {
         return Err(Error::Empty("no surface"));
     }
+    check(mesh)?;
     if mesh.faces.len() > size as usize * size as usize / MIN_TEXELS {
         return Err(Error::InvalidInput(format!(
             "{} faces are too many for a texture of {size} × {size}: simplify the mesh or take a larger texture",
