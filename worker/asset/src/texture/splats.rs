@@ -18,6 +18,8 @@ const LEAST_OPACITY: f32 = 1.0 / 255.0;
 const LEAST_TRANSMITTANCE: f32 = 0.01;
 /// So many around one cell are looked at, the most opaque ones.
 const MAX_NEAR: usize = 4096;
+/// The blur by what a texel shows ends at so many cells: across more, one side of a thin thing would show on the other.
+const WIDEST_BLUR: f32 = 0.125;
 /// Sizes of Gaussians, each twice the one before.
 const LEVELS: usize = 8;
 /// Cells along the axes, of the finest grid.
@@ -59,7 +61,7 @@ impl Splats {
         placed.par_sort_unstable_by_key(|&(cell, index, _)| (cell, index));
         let grids = grids.into_iter().enumerate().map(|(level, grid)| grid.filled(level, &placed)).collect();
         let splats = placed.into_par_iter().map(|(.., splat)| splat).collect();
-        Self { splats, grids, footprint: (texel * 0.5).powi(2) }
+        Self { splats, grids, footprint: (texel * 0.5).min(cell * WIDEST_BLUR).powi(2) }
     }
 }
 
@@ -87,19 +89,30 @@ fn splat(gaussians: &Gaussians, index: usize) -> Option<Splat> {
     (finite && opacity >= LEAST_OPACITY).then_some(Splat { position, covariance, color, opacity, radius })
 }
 
+/// Gaussians in the plane across a direction, the outermost first.
+pub(super) struct Flats {
+    flats: Vec<Flat>,
+    /// The greatest of theirs.
+    depth: f32,
+}
+
 /// A Gaussian in the plane across a direction.
-pub(super) struct Flat {
+struct Flat {
     /// Right, up and outwards.
     place: [f32; 3],
     /// The inverse of its covariance there.
     inverse: [f32; 3],
+    /// How much farther outwards it is densest, for each step right and up.
+    slope: [f32; 2],
+    /// How far it reaches outwards.
+    depth: f32,
     opacity: f32,
     color: [f32; 3],
 }
 
 impl Volume for Splats {
     type Near = Vec<Splat>;
-    type Seen = Vec<Flat>;
+    type Seen = Flats;
 
     fn near(&self, bounds: &Bounds) -> Vec<Splat> {
         let mut near = vec![];
@@ -117,33 +130,36 @@ impl Volume for Splats {
         near
     }
 
-    fn seen(&self, near: &Vec<Splat>, view: &View, window: &Bounds) -> Vec<Flat> {
+    fn seen(&self, near: &Vec<Splat>, view: &View, window: &Bounds) -> Flats {
         let flat = |splat: &Splat| {
             let place = view.place(splat.position);
             let beyond = |axis: usize| {
-                let radius = if axis < 2 { splat.radius } else { 0.0 };
-                place[axis] + radius < window.min[axis] || place[axis] - radius > window.max[axis]
+                place[axis] + splat.radius < window.min[axis] || place[axis] - splat.radius > window.max[axis]
             };
             (!(0..3).any(beyond)).then(|| self.flat(splat, view, place))
         };
-        let mut flat: Vec<_> = near.iter().filter_map(flat).collect();
-        flat.sort_by(|a, b| b.place[2].total_cmp(&a.place[2]));
-        flat
+        let mut flats: Vec<_> = near.iter().filter_map(flat).collect();
+        flats.sort_by(|a, b| b.place[2].total_cmp(&a.place[2]));
+        let depth = flats.iter().map(|flat| flat.depth).fold(0.0, f32::max);
+        Flats { flats, depth }
     }
 
-    /// From outside to inside, as the reference's rasteriser blends: in the order of the centres.
-    fn look(&self, seen: &Vec<Flat>, look: &Look) -> [f32; 4] {
+    /// From outside to inside, as the reference's rasteriser blends: in the order of the centres. A Gaussian belongs to the look if it is densest
+    /// on the line within the look.
+    fn look(&self, seen: &Flats, look: &Look) -> [f32; 4] {
         let [x, y, depth] = look.place;
-        let first = seen.partition_point(|flat| flat.place[2] > depth + look.outside);
+        let (outermost, innermost) = (depth + look.outside, depth - look.inside);
+        let first = seen.flats.partition_point(|flat| flat.place[2] > outermost + seen.depth);
         let (mut sum, mut transmittance) = ([0.0f32; 3], 1.0f32);
-        for flat in &seen[first..] {
-            if flat.place[2] < depth - look.inside || transmittance < LEAST_TRANSMITTANCE {
+        for flat in &seen.flats[first..] {
+            if flat.place[2] < innermost - seen.depth || transmittance < LEAST_TRANSMITTANCE {
                 break;
             }
             let (dx, dy) = (x - flat.place[0], y - flat.place[1]);
             let [a, b, c] = flat.inverse;
             let square = a * dx * dx + 2.0 * b * dx * dy + c * dy * dy;
-            if square < DEVIATIONS * DEVIATIONS {
+            let densest = flat.place[2] + flat.slope[0] * dx + flat.slope[1] * dy;
+            if square < DEVIATIONS * DEVIATIONS && densest <= outermost && densest >= innermost {
                 let alpha = (flat.opacity * (-0.5 * square).exp()).min(0.99);
                 for (sum, color) in sum.iter_mut().zip(flat.color) {
                     *sum += transmittance * alpha * color;
@@ -174,13 +190,20 @@ impl Splats {
         let times = |v: [f32; 3]| [dot([xx, xy, xz], v), dot([xy, yy, yz], v), dot([xz, yz, zz], v)];
         let (right, up) = (times(view.right), times(view.up));
         let (a, b, c) = (dot(right, view.right), dot(right, view.up), dot(up, view.up));
+        let (along_right, along_up) = (dot(right, view.outwards), dot(up, view.outwards));
         let sharp = (a * c - b * b).max(0.0);
         // Blurred by what a texel shows, and as much more transparent (Yu et al., "Mip-Splatting", 2024).
         let (a, c) = (a + self.footprint, c + self.footprint);
         let blurred = (a * c - b * b).max(f32::MIN_POSITIVE);
+        let inverse = [c / blurred, -b / blurred, a / blurred];
         Flat {
             place,
-            inverse: [c / blurred, -b / blurred, a / blurred],
+            inverse,
+            slope: [
+                inverse[0] * along_right + inverse[1] * along_up,
+                inverse[1] * along_right + inverse[2] * along_up,
+            ],
+            depth: DEVIATIONS * dot(times(view.outwards), view.outwards).max(0.0).sqrt(),
             opacity: splat.opacity * (sharp / blurred).sqrt(),
             color: splat.color,
         }
