@@ -5,6 +5,8 @@ export TRELLIS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/trellis3d
 # Outside the source tree, so that a second checkout, or a clean one, builds in minutes.
 export CARGO_TARGET_DIR ?= $(TRELLIS_CACHE)/target
 export LIBTORCH ?= $(TRELLIS_CACHE)/libtorch-2.11.0
+# Opened when the background of a photo is removed.
+export ORT_DYLIB_PATH ?= $(TRELLIS_CACHE)/onnxruntime-1.32.0/libonnxruntime.so
 export LD_LIBRARY_PATH := $(LIBTORCH)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
 # Tests share the cores with each other: threads of libtorch that wait must not spin.
 export OMP_WAIT_POLICY ?= passive
@@ -57,8 +59,8 @@ images: setup ## build the container images
 crds: ## write crds/yaml and the CRD chart from the types
 	$(call run,crdgen)
 
-setup: ## install what is missing: Debian packages, libtorch
+setup: ## install what is missing: Debian packages, libtorch, ONNX Runtime
 	@scripts/setup.sh
 
 env: ## print the environment for plain cargo commands: eval "$(make env)"
-	@echo "export CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' LIBTORCH='$(LIBTORCH)' LD_LIBRARY_PATH='$(LD_LIBRARY_PATH)'"
+	@echo "export CARGO_TARGET_DIR='$(CARGO_TARGET_DIR)' LIBTORCH='$(LIBTORCH)' LD_LIBRARY_PATH='$(LD_LIBRARY_PATH)' ORT_DYLIB_PATH='$(ORT_DYLIB_PATH)'"

@@ -26,6 +26,7 @@ impl Context {
                     files.push((path.file_name().map(PathBuf::from).unwrap_or_default(), path));
                 }
                 Content::Libtorch => files.extend(libtorch()?),
+                Content::OnnxRuntime => files.push(("libonnxruntime.so".into(), onnxruntime()?)),
             }
         }
         for (_, path) in &files {
@@ -81,6 +82,13 @@ fn libtorch() -> Result<Vec<(PathBuf, PathBuf)>> {
     }
     files.sort();
     Ok(files)
+}
+
+fn onnxruntime() -> Result<PathBuf> {
+    let library = std::env::var_os("ORT_DYLIB_PATH").context(
+        "ORT_DYLIB_PATH is not set; run this by make, or: export ORT_DYLIB_PATH=$(scripts/onnxruntime.sh)",
+    )?;
+    Ok(library.into())
 }
 
 fn missing(path: &Path) -> String {

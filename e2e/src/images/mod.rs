@@ -38,6 +38,8 @@ enum Content {
     Host(&'static str),
     /// The libraries in `$LIBTORCH/lib`, as the folder `libtorch`.
     Libtorch,
+    /// The library that `$ORT_DYLIB_PATH` names, as `libonnxruntime.so`.
+    OnnxRuntime,
 }
 
 /// The sandbox of pods.
@@ -65,7 +67,7 @@ pub const API: Image =
 pub const WORKER: Image = Image {
     file: "worker",
     name: "localhost/trellis-worker",
-    contents: &[Content::Binary("trellis-worker"), Content::Binary("trellis"), Content::Libtorch],
+    contents: &[Content::Binary("trellis-worker"), Content::Binary("trellis"), Content::Libtorch, Content::OnnxRuntime],
 };
 /// A shell, for tests of the cluster itself.
 pub const PROBE: Image = Image { file: "probe", name: "localhost/probe", contents: &[] };

@@ -5,6 +5,7 @@
 //! object touches, [`slat`] fills them with structured latents and decodes these, [`flexicubes`] extracts the
 //! surface. [`pipeline`] ties them together; most users need only [`Pipeline`].
 
+pub mod background;
 pub mod clip;
 pub mod device;
 pub mod dinov2;

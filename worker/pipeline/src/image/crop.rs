@@ -87,7 +87,7 @@ impl Square {
 }
 
 /// Color times alpha, rounded as Pillow's RGBA to RGBa conversion does.
-fn premultiply([r, g, b, a]: Pixel) -> Pixel {
+pub(crate) fn premultiply([r, g, b, a]: Pixel) -> Pixel {
     let scale = |value: u8| {
         let product = u32::from(value) * u32::from(a) + 128;
         (((product >> 8) + product) >> 8) as u8

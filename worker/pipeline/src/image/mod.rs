@@ -7,6 +7,7 @@ pub mod lanczos;
 use ::image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
+pub(crate) use crop::premultiply;
 pub use crop::preprocess;
 pub use decode::decode;
 
