@@ -14,15 +14,8 @@ const MARGIN: f64 = 1.2;
 /// Frames the object that stands out by transparency, as the reference's `preprocess_image` does: 518×518 on black.
 ///
 /// # Errors
-/// [`Error::InvalidInput`] when the image is opaque everywhere, or shows no object of at least two pixels.
+/// [`Error::InvalidInput`] when the image shows no object of at least two pixels.
 pub fn preprocess(image: &RgbaImage) -> Result<RgbImage> {
-    if image.pixels().all(|pixel| pixel[3] == 255) {
-        return Err(Error::InvalidInput(
-            "the image has no transparency, and removing a background needs a background-removal model that this \
-             program does not have; send a PNG or WebP whose background is transparent"
-                .into(),
-        ));
-    }
     let square = Square::around_object(image).ok_or_else(|| {
         Error::InvalidInput(
             "the image shows no object: fewer than two pixels across are opaque; send an image whose object is opaque \
@@ -122,12 +115,6 @@ mod tests {
             Err(Error::InvalidInput(message)) => message,
             other => panic!("expected a refusal, got {other:?}"),
         }
-    }
-
-    #[test]
-    fn an_opaque_photo_is_refused_with_what_to_send_instead() {
-        let photo = RgbaImage::from_pixel(30, 20, Rgba([1, 2, 3, 255]));
-        assert!(refused(&photo).contains("background-removal"), "{}", refused(&photo));
     }
 
     #[test]

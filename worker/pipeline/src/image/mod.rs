@@ -3,6 +3,7 @@
 mod crop;
 mod decode;
 pub mod lanczos;
+mod whole;
 
 use ::image::RgbImage;
 use tch::{Device, Kind, Tensor};
