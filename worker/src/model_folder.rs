@@ -53,7 +53,26 @@ pub(crate) async fn local(
         .buffer_unordered(PARALLEL)
         .try_collect::<()>()
         .await?;
+    bring_background_network(storage, uri, &folder).await?;
     Ok(folder)
+}
+
+/// Brings the network that removes backgrounds, if the store has one.
+async fn bring_background_network(
+    storage: &Storage,
+    uri: &ObjectUri,
+    folder: &Path,
+) -> Result<(), ModelFolderError> {
+    for name in trellis::background::network_files() {
+        match bring(storage, uri, name.into(), folder).await {
+            // Whoever may read objects but not list them is denied those that are not there.
+            Err(ModelFolderError::Storage(
+                trellis_storage::Error::NotFound { .. } | trellis_storage::Error::Denied { .. },
+            )) => {}
+            brought => return brought,
+        }
+    }
+    Ok(())
 }
 
 async fn bring(

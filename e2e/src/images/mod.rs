@@ -67,7 +67,12 @@ pub const API: Image =
 pub const WORKER: Image = Image {
     file: "worker",
     name: "localhost/trellis-worker",
-    contents: &[Content::Binary("trellis-worker"), Content::Binary("trellis"), Content::Libtorch, Content::OnnxRuntime],
+    contents: &[
+        Content::Binary("trellis-worker"),
+        Content::Binary("trellis"),
+        Content::Libtorch,
+        Content::OnnxRuntime,
+    ],
 };
 /// A shell, for tests of the cluster itself.
 pub const PROBE: Image = Image { file: "probe", name: "localhost/probe", contents: &[] };

@@ -5,10 +5,10 @@
 mod common;
 
 use common::{Stage, hollow_checkpoint, read_json};
-use image::{Rgba, RgbaImage};
+use image::RgbaImage;
 use tch::{Kind, Tensor};
 use trellis::dinov2::DinoV2;
-use trellis::image::{self as photo, lanczos};
+use trellis::image as photo;
 use trellis::sampler::{Condition, MultiImage, Sampling, sample};
 use trellis::sparse_structure::{SparseStructureDecoder, SparseStructureFlow, active_voxels};
 use trellis::weights::Placement;
@@ -44,21 +44,13 @@ fn image_01_preprocess() {
     }
 }
 
-/// The background of an opaque photo is not removed by this program; what comes before and after that is compared,
-/// with the disc that stands in for the predicted alpha.
+/// What comes before and after the removal of a background, with a disc that stands in for the predicted alpha.
 #[test]
 fn image_01_preprocess_opaque() {
     let Some(stage) = Stage::open("01_image_preprocess") else { return };
     let photo = image::open(stage.path("opaque.input.png")).unwrap().into_rgba8();
-    let (width, height) = (photo.width() as usize, photo.height() as usize);
-    let (to_width, to_height) = (1024usize, (height as f64 * (1024.0 / width as f64)) as usize);
-    let shrunk = lanczos::resize((width, height), (to_width, to_height), |y, row| {
-        row.iter_mut().enumerate().for_each(|(x, pixel)| *pixel = photo.get_pixel(x as u32, y as u32).0);
-    });
-    let mut cut_out = RgbaImage::from_fn(to_width as u32, to_height as u32, |x, y| {
-        Rgba(shrunk[y as usize * to_width + x as usize])
-    });
-    let shape = [to_height as i64, to_width as i64, 4];
+    let mut cut_out = trellis::background::shrink(&photo);
+    let shape = [i64::from(cut_out.height()), i64::from(cut_out.width()), 4];
     let window = bytes(&cut_out, &shape).slice(0, 300, 364, 1).slice(1, 500, 564, 1).slice(2, 0, 3, 1);
     stage.exact("opaque.given_window", &window);
 

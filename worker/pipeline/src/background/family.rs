@@ -20,7 +20,8 @@ const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 
 pub(super) const U2NET: Family = Family { side: 320, mean: IMAGENET_MEAN, std: IMAGENET_STD, logits: false };
 pub(super) const ISNET: Family = Family { side: 1024, mean: [0.5; 3], std: [1.0; 3], logits: false };
-pub(super) const BIREFNET: Family = Family { side: 1024, mean: IMAGENET_MEAN, std: IMAGENET_STD, logits: true };
+pub(super) const BIREFNET: Family =
+    Family { side: 1024, mean: IMAGENET_MEAN, std: IMAGENET_STD, logits: true };
 
 impl Family {
     /// The photo, whatever its shape, as `[1, 3, side, side]`: over its brightest value, normalised.

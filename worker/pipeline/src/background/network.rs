@@ -68,7 +68,8 @@ impl Network {
         let first = outputs.values().next().ok_or_else(|| ort::Error::new("it has no output"))?;
         let (shape, values) = first.try_extract_tensor::<f32>()?;
         let size = |length: i64| usize::try_from(length).ok().filter(|&length| length > 0);
-        let [Some(1), Some(_), Some(height), Some(width)] = *shape.iter().map(|&length| size(length)).collect::<Vec<_>>()
+        let [Some(1), Some(_), Some(height), Some(width)] =
+            *shape.iter().map(|&length| size(length)).collect::<Vec<_>>()
         else {
             return Err(ort::Error::new(format!("its output has the shape {shape:?}")));
         };

@@ -6,6 +6,7 @@ use image::RgbaImage;
 use tch::{Device, Tensor};
 
 use super::{Modality, ModelFolder, Normalization, Role};
+use crate::background::BackgroundRemover;
 use crate::clip::TextEncoder;
 use crate::dinov2::DinoV2;
 use crate::finite::check_finite;
@@ -24,6 +25,7 @@ pub type OnStep<'a> = dyn FnMut(usize, &Tensor) -> Result<()> + 'a;
 pub struct Generator {
     folder: ModelFolder,
     device: Device,
+    background: BackgroundRemover,
     encoder: Encoder,
     structure_flow: SparseStructureFlow,
     slat_flow: SlatFlow,
@@ -54,6 +56,7 @@ impl Generator {
         let structure_flow = folder.checkpoint(Role::SparseStructureFlow)?;
         Ok(Self {
             device: placement.device,
+            background: BackgroundRemover::in_folder(folder.root()),
             encoder,
             structure_flow: SparseStructureFlow::load(&structure_flow, placement)?,
             slat_flow,
@@ -72,7 +75,10 @@ impl Generator {
     /// [`Error::InvalidInput`] when an image cannot be used, or this is a text model.
     pub fn encode_images(&self, images: &[RgbaImage]) -> Result<Vec<Tensor>> {
         let Encoder::Image(encoder) = &self.encoder else { return Err(unlike(Modality::Image)) };
-        let encode = |image| encoder.encode(&photo::to_tensor(&photo::preprocess(image)?, self.device)?);
+        let encode = |image| {
+            let object = self.background.remove(image)?;
+            encoder.encode(&photo::to_tensor(&photo::preprocess(&object)?, self.device)?)
+        };
         images.iter().map(encode).collect()
     }
 

@@ -1,7 +1,9 @@
 """Makes the fixtures of background removal: small networks that take and give what the published ones do, photos, and what rembg makes of these.
 
-    python3 -m venv venv && venv/bin/pip install rembg==2.0.86 onnxruntime==1.32.0 onnx==1.23.2
+    python3 -m venv venv && venv/bin/pip install rembg==2.0.86 onnxruntime==1.32.0 onnx==1.23.2 pillow==11.3.0
     venv/bin/python make_fixtures.py
+
+Pillow is that of the reference's time: 13 resizes in another order, rows or columns first, which moves values by up to 2/255.
 
 Run in this folder, which it fills. The networks have random weights, but brighter pixels get higher values, so their masks show an object.
 """
