@@ -24,9 +24,10 @@ pub fn windowed_attention(
     }
     let [q, k, v] = qkv;
     let padded = [with_zero_row(&q)?, with_zero_row(&k)?, with_zero_row(&v)?];
+    let windows = windows.padded()?;
     let mixed: Vec<Tensor> =
-        windows.batches().iter().map(|batch| attend(&padded, batch)).collect::<Result<_>>()?;
-    let mixed = Tensor::f_cat(&mixed, 0)?.f_index_select(0, windows.place())?;
+        windows.batches.iter().map(|batch| attend(&padded, batch)).collect::<Result<_>>()?;
+    let mixed = Tensor::f_cat(&mixed, 0)?.f_index_select(0, &windows.place)?;
     x.with(layer.output(&mixed)?)
 }
 

@@ -188,7 +188,7 @@ impl Grid {
 }
 
 /// `OnceCell::get_or_init` for something that can fail.
-fn once<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {
+pub(super) fn once<T>(cell: &OnceCell<T>, init: impl FnOnce() -> Result<T>) -> Result<&T> {
     match cell.get() {
         Some(value) => Ok(value),
         None => {

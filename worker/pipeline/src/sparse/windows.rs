@@ -1,10 +1,12 @@
 //! Voxels by window, arranged so that attention runs over many windows at once.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::Grid;
+use super::grid::once;
 use crate::Result;
 use crate::kernels::window_attention::Tiles;
 
@@ -14,12 +16,20 @@ const SMALLEST: usize = 32;
 /// A partition of a grid's voxels into cubic windows, without wrap-around: at the border windows are cut off.
 #[derive(Debug)]
 pub struct Windows {
-    batches: Vec<Batch>,
-    /// Where each voxel lies in the batches one after the other, `[N]`.
-    place: Tensor,
+    /// The rows of all windows, one window after the other, `[N]`.
+    order: Tensor,
     lengths: Vec<usize>,
     /// The same, for the kernel.
     tiles: Tiles,
+    padded: OnceCell<Padded>,
+}
+
+/// The windows as batches, for libtorch's attention.
+#[derive(Debug)]
+pub(super) struct Padded {
+    pub(super) batches: Vec<Batch>,
+    /// Where each voxel lies in the batches one after the other, `[N]`.
+    pub(super) place: Tensor,
 }
 
 /// Windows of similar size, padded to the largest.
@@ -36,10 +46,10 @@ impl Windows {
     pub(super) fn partition(grid: &Grid, size: i64, shift: i64) -> Result<Self> {
         let (sorted, order) = grid.cells(size, shift)?.f_sort_stable(true, 0, false)?;
         let (_, _, counts) = sorted.f_unique_consecutive(false, true, 0)?;
-        let lengths =
-            Vec::<i64>::try_from(counts)?.into_iter().map(|count| count as usize).collect::<Vec<_>>();
+        let counts = Vec::<i64>::try_from(counts)?;
+        let lengths: Vec<usize> = counts.into_iter().map(|count| count as usize).collect();
         let tiles = Tiles::new(&order, &lengths)?;
-        Self::arrange(grid, &Vec::<i64>::try_from(order)?, lengths, tiles)
+        Ok(Self { order, lengths, tiles, padded: OnceCell::new() })
     }
 
     /// Voxels of each window, ordered by (sample, x, y, z) of the window.
@@ -47,23 +57,23 @@ impl Windows {
         &self.lengths
     }
 
-    pub(super) fn batches(&self) -> &[Batch] {
-        &self.batches
-    }
-
     pub(super) fn tiles(&self) -> &Tiles {
         &self.tiles
     }
 
-    pub(super) fn place(&self) -> &Tensor {
-        &self.place
+    pub(super) fn padded(&self) -> Result<&Padded> {
+        once(&self.padded, || Padded::arrange(&self.order, &self.lengths))
     }
+}
 
+impl Padded {
     /// Puts windows whose sizes round up to the same power of two into one batch: few launches, little padding.
-    fn arrange(grid: &Grid, order: &[i64], lengths: Vec<usize>, tiles: Tiles) -> Result<Self> {
+    fn arrange(order: &Tensor, lengths: &[usize]) -> Result<Self> {
+        let device = order.device();
+        let order = Vec::<i64>::try_from(order)?;
         let mut by_size = BTreeMap::<usize, Vec<&[i64]>>::new();
-        let mut rest = order;
-        for &length in &lengths {
+        let mut rest = &order[..];
+        for &length in lengths {
             let (window, tail) = rest.split_at(length);
             by_size.entry(length.next_power_of_two().max(SMALLEST)).or_default().push(window);
             rest = tail;
@@ -82,16 +92,17 @@ impl Windows {
                 offset += widest;
             }
             let is_padded = windows.iter().any(|window| window.len() < widest);
-            batches.push(Batch::new(grid, &rows, widest, is_padded)?);
+            batches.push(Batch::new(&rows, order.len(), widest, is_padded, device)?);
         }
-        Ok(Self { batches, place: Tensor::f_from_slice(&place)?.f_to_device(grid.device())?, lengths, tiles })
+        Ok(Self { batches, place: Tensor::f_from_slice(&place)?.f_to_device(device)? })
     }
 }
 
 impl Batch {
-    fn new(grid: &Grid, rows: &[i64], widest: usize, is_padded: bool) -> Result<Self> {
-        let rows = Tensor::f_from_slice(rows)?.f_view([-1, widest as i64])?.f_to_device(grid.device())?;
-        let mask = || rows.f_ne(grid.len())?.f_unsqueeze(1)?.f_unsqueeze(1);
+    /// `rows` of `voxels` there are, in windows of `widest`.
+    fn new(rows: &[i64], voxels: usize, widest: usize, is_padded: bool, device: Device) -> Result<Self> {
+        let rows = Tensor::f_from_slice(rows)?.f_view([-1, widest as i64])?.f_to_device(device)?;
+        let mask = || rows.f_ne(voxels as i64)?.f_unsqueeze(1)?.f_unsqueeze(1);
         let mask = is_padded.then(mask).transpose()?;
         Ok(Self { rows, mask })
     }
