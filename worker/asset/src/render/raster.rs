@@ -1,72 +1,69 @@
-//! Triangles to samples, the nearest in front.
+//! Triangles to samples: which of them is the nearest at each place of the picture.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::mesh::srgb_from_linear;
-
 /// Rows that one thread draws.
 const BAND: usize = 32;
+/// The face of a sample that shows none.
+const NOTHING: u32 = u32::MAX;
 
-/// A square of samples with depth.
+/// A square of samples.
 #[derive(Debug)]
 pub(super) struct Raster {
-    side: usize,
+    pub(super) side: usize,
     samples: Vec<Sample>,
 }
 
-/// What is seen at a place of the picture.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    /// Infinite where nothing is.
     depth: f32,
-    /// Linear light.
-    light: [f32; 3],
+    face: u32,
 }
 
-/// A corner of a triangle.
+/// What is seen at a sample.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Corner {
-    /// Column, row and depth in the picture.
-    pub(super) place: [f32; 3],
-    /// The linear light that it sends to the viewer.
-    pub(super) light: [f32; 3],
+pub(super) struct Hit {
+    pub(super) face: usize,
+    /// Shares of the face's corners in the point that is seen.
+    pub(super) shares: [f32; 3],
+    /// Twice the area of the face in the picture, in samples.
+    pub(super) area: f32,
 }
 
 impl Raster {
-    /// Draws the triangles among `corners` on a square of `side` samples. Each band of rows sees all triangles in order,
-    /// so that the picture does not depend on the number of threads.
-    pub(super) fn draw(side: usize, corners: &[Corner], faces: &[[u32; 3]]) -> Self {
-        let spans: Vec<Range<u16>> =
-            faces.par_iter().map(|face| span_of(face.map(|vertex| corners[vertex as usize]), 1)).collect();
-        let mut samples = vec![Sample { depth: f32::INFINITY, light: [0.0; 3] }; side * side];
+    /// Draws triangles whose corners lie at `places` (column, row, depth) on a square of `side` samples. Each band of rows sees all triangles in
+    /// order, so that the picture does not depend on the number of threads.
+    pub(super) fn draw(side: usize, places: &[[f32; 3]], faces: &[[u32; 3]]) -> Self {
+        let corners = |face: &[u32; 3]| face.map(|vertex| places[vertex as usize]);
+        let spans: Vec<Range<u16>> = faces.par_iter().map(|face| span_of(corners(face), 1)).collect();
+        let mut samples = vec![Sample { depth: f32::INFINITY, face: NOTHING }; side * side];
         samples.par_chunks_mut(side * BAND).enumerate().for_each(|(index, samples)| {
             let mut band = Band { first: index * BAND, side, samples };
-            for (face, span) in faces.iter().zip(&spans) {
-                band.draw(|| face.map(|vertex| corners[vertex as usize]), span);
+            let end = index * BAND + band.samples.len() / side;
+            for (number, span) in spans.iter().enumerate() {
+                let rows = usize::from(span.start).max(band.first)..usize::from(span.end).min(end);
+                if !rows.is_empty() {
+                    band.draw(number as u32, corners(&faces[number]), rows);
+                }
             }
         });
         Self { side, samples }
     }
 
-    /// Pixels of `size` × `size` samples each: sRGB with straight alpha.
-    pub(super) fn pixels(&self, size: usize) -> Vec<[u8; 4]> {
-        let width = self.side / size;
-        let pixel = |index: usize| {
-            let (row, column) = (index / width * size, index % width * size);
-            let samples = (0..size).flat_map(|y| &self.samples[(row + y) * self.side + column..][..size]);
-            let (covered, sum) = samples.filter(|sample| sample.depth.is_finite()).fold(
-                (0, [0.0f32; 3]),
-                |(covered, sum), sample| {
-                    (covered + 1, std::array::from_fn(|channel| sum[channel] + sample.light[channel]))
-                },
-            );
-            let byte = |value: f32| (value.clamp(0.0, 1.0) * 255.0).round() as u8;
-            let [r, g, b] = sum.map(|light| byte(srgb_from_linear(light / covered.max(1) as f32)));
-            [r, g, b, byte(covered as f32 / (size * size) as f32)]
-        };
-        (0..width * width).into_par_iter().map(pixel).collect()
+    /// What is seen at a sample, if anything.
+    pub(super) fn hit(&self, row: usize, column: usize, places: &[[f32; 3]], faces: &[[u32; 3]]) -> Option<Hit> {
+        let sample = self.samples[row * self.side + column];
+        let face = *faces.get(sample.face as usize)?;
+        let corners = face.map(|vertex| places[vertex as usize]);
+        let [a, b, c] = corners;
+        let area = twice_area(a, b, [c[0], c[1]]);
+        let at = [column as f32 + 0.5, row as f32 + 0.5];
+        // In perspective, 1 / depth is linear in the picture.
+        let inverse = [twice_area(b, c, at) / a[2], twice_area(c, a, at) / b[2], twice_area(a, b, at) / c[2]];
+        let sum: f32 = inverse.iter().sum();
+        Some(Hit { face: sample.face as usize, shares: inverse.map(|share| share / sum), area: area.abs() })
     }
 }
 
@@ -78,55 +75,39 @@ struct Band<'a> {
 }
 
 impl Band<'_> {
-    /// Draws a triangle that spans the rows `span` of the picture.
-    fn draw(&mut self, corners: impl FnOnce() -> [Corner; 3], span: &Range<u16>) {
-        let end = self.first + self.samples.len() / self.side;
-        let rows = usize::from(span.start).max(self.first)..usize::from(span.end).min(end);
-        if rows.is_empty() {
-            return;
-        }
-        let corners = corners();
-        let [a, b, c] = corners.map(|corner| corner.place);
+    fn draw(&mut self, face: u32, corners: [[f32; 3]; 3], rows: Range<usize>) {
+        let [a, b, c] = corners;
         let area = twice_area(a, b, [c[0], c[1]]);
         if !area.is_normal() {
             return;
         }
+        let inverse = corners.map(|corner| 1.0 / corner[2]);
         let columns = span_of(corners, 0);
         let columns = usize::from(columns.start)..usize::from(columns.end).min(self.side);
         for row in rows {
+            let samples = &mut self.samples[(row - self.first) * self.side..][..self.side];
             for column in columns.clone() {
                 let at = [column as f32 + 0.5, row as f32 + 0.5];
-                let shares = [twice_area(b, c, at), twice_area(c, a, at), twice_area(a, b, at)]
-                    .map(|part| part / area);
+                let shares = [twice_area(b, c, at), twice_area(c, a, at), twice_area(a, b, at)].map(|part| part / area);
                 if shares.iter().all(|&share| share >= 0.0) {
-                    self.samples[(row - self.first) * self.side + column].cover(&corners, shares);
+                    let depth = 1.0 / (shares[0] * inverse[0] + shares[1] * inverse[1] + shares[2] * inverse[2]);
+                    let sample = &mut samples[column];
+                    if depth < sample.depth {
+                        *sample = Sample { depth, face };
+                    }
                 }
             }
         }
     }
 }
 
-impl Sample {
-    /// Shows the point of a triangle that divides the triangle's picture by `shares`, if it is the nearest so far.
-    fn cover(&mut self, corners: &[Corner; 3], shares: [f32; 3]) {
-        // In perspective, 1 / depth is linear in the picture.
-        let inverse: [f32; 3] = std::array::from_fn(|corner| shares[corner] / corners[corner].place[2]);
-        let depth = 1.0 / inverse.iter().sum::<f32>();
-        if depth < self.depth {
-            let blend =
-                |channel| (0..3).map(|corner| inverse[corner] * depth * corners[corner].light[channel]).sum();
-            *self = Self { depth, light: [0, 1, 2].map(blend) };
-        }
-    }
-}
-
 /// The rows (axis 1) or columns (0) of samples between the outermost corners. Samples lie at the middles of their squares.
-fn span_of(corners: [Corner; 3], axis: usize) -> Range<u16> {
-    let [a, b, c] = corners.map(|corner| corner.place[axis] - 0.5);
+fn span_of(corners: [[f32; 3]; 3], axis: usize) -> Range<u16> {
+    let [a, b, c] = corners.map(|corner| corner[axis] - 0.5);
     // A cast keeps what is beyond the numbers of u16, or none, at the nearest of them.
     a.min(b).min(c).ceil() as u16..(a.max(b).max(c).floor() + 1.0) as u16
 }
 
-fn twice_area(a: [f32; 3], b: [f32; 3], [x, y]: [f32; 2]) -> f32 {
+pub(super) fn twice_area(a: [f32; 3], b: [f32; 3], [x, y]: [f32; 2]) -> f32 {
     (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
 }

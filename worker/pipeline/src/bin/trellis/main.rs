@@ -3,8 +3,10 @@
 #![allow(clippy::print_stdout, reason = "standard output is this program's result")]
 
 mod bench;
+mod convert;
 mod generate;
 mod inspect;
+mod render;
 
 use std::process::ExitCode;
 
@@ -24,6 +26,10 @@ enum Command {
     Generate(generate::Arguments),
     /// Say what a model folder holds and what it lacks.
     Inspect(inspect::Arguments),
+    /// Convert an asset file to another format.
+    Convert(convert::Arguments),
+    /// Draw a picture of an asset, or a turntable.
+    Render(render::Arguments),
     /// Time each stage.
     Bench(bench::Arguments),
 }
@@ -32,6 +38,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Render(arguments) => render::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     match result {
