@@ -12,6 +12,7 @@ pub mod dinov2;
 pub mod error;
 mod finite;
 pub mod flexicubes;
+pub mod gpu;
 pub mod image;
 mod kernels;
 pub mod nn;

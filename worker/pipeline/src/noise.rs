@@ -40,6 +40,16 @@ impl Noise {
     }
 }
 
+/// Standard normal numbers of the generator of `device` itself, in f32: millions at once, but others than on another device.
+///
+/// # Errors
+/// When libtorch fails.
+pub(crate) fn draw_on(device: Device, seed: u64, shape: &[i64]) -> Result<Tensor> {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed as i64);
+    Ok(Tensor::f_randn(shape, (Kind::Float, device))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

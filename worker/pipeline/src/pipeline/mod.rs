@@ -58,7 +58,11 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    fn placement(self) -> Result<Placement> {
+    /// The device and the precision of the torsos.
+    ///
+    /// # Errors
+    /// When the device is not there.
+    pub fn placement(self) -> Result<Placement> {
         let device = self.device.resolve()?;
         if device == Device::Cpu {
             fix_cpu_lanes();

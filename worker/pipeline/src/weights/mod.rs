@@ -7,6 +7,7 @@ mod file;
 mod mmap;
 mod names;
 mod scope;
+mod source;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use tch::{Device, Kind};
 pub use file::TensorFile;
 pub use names::Names;
 pub use scope::Weights;
+use source::Source;
 
 use crate::{Error, Result};
 
@@ -50,6 +52,7 @@ impl Placement {
 pub struct Checkpoint {
     config: PathBuf,
     weights: PathBuf,
+    is_untrained: bool,
     description: Description,
 }
 
@@ -103,7 +106,19 @@ impl Checkpoint {
             let form = "a model description has name and args, or is a config.json of transformers";
             Error::model(config, format!("not a model description ({error}); {form}"))
         })?;
-        Ok(Self { config: config.to_owned(), weights: weights.to_owned(), description })
+        Ok(Self { config: config.to_owned(), weights: weights.to_owned(), is_untrained: false, description })
+    }
+
+    /// A model that nobody trained: its tensors are drawn at random, the same ones each time on a kind of device. It takes the
+    /// time and memory of a trained one. `description` is what `<stem>.json` would hold, `name` is for messages.
+    ///
+    /// # Errors
+    /// When it is not a JSON object with `name` and `args`.
+    pub fn untrained(name: &str, description: &str) -> Result<Self> {
+        let path = PathBuf::from(name);
+        let description =
+            serde_json::from_str(description).map_err(|error| Error::model(&path, error.to_string()))?;
+        Ok(Self { config: path.clone(), weights: path, is_untrained: true, description })
     }
 
     /// The reference's class name, without the prefix `Elastic` (a training variant with the same weights).
@@ -111,7 +126,7 @@ impl Checkpoint {
         self.description.class()
     }
 
-    /// The file that holds the tensors.
+    /// The file that holds the tensors. Of an untrained model it is none, but the name for messages.
     pub fn weights_path(&self) -> &Path {
         &self.weights
     }
@@ -150,8 +165,11 @@ impl Checkpoint {
         names: Names,
         build: impl FnOnce(&Weights) -> Result<M>,
     ) -> Result<M> {
-        let file = TensorFile::open(&self.weights)?;
-        let account = scope::Account::open(file, placement, names);
+        let source = match self.is_untrained {
+            true => Source::Drawn { count: 0 },
+            false => Source::File(TensorFile::open(&self.weights)?),
+        };
+        let account = scope::Account::open(&self.weights, source, placement, names);
         let model = build(&Weights::root(&account));
         account.into_inner().close()?;
         model
@@ -254,6 +272,23 @@ mod tests {
             fs::write(&path, &whole[..length]).unwrap();
             assert!(build(&folder).is_err(), "{length} of {} bytes", whole.len());
         }
+    }
+
+    #[test]
+    fn an_untrained_model_is_the_same_each_time_and_no_tensor_of_it_like_another() {
+        let build = || {
+            let checkpoint = Checkpoint::untrained("m", r#"{"name": "Thing", "args": {}}"#).unwrap();
+            let placement = Placement { torso: Kind::Half, ..Placement::float(Device::Cpu) };
+            let tensors = |weights: &Weights| {
+                Ok([weights.torso().tensor("a", &[4, 64])?, weights.tensor("b", &[4, 64])?])
+            };
+            checkpoint.build(placement, tensors).unwrap()
+        };
+        let [half, float] = build();
+        assert_eq!((half.kind(), float.kind()), (Kind::Half, Kind::Float));
+        assert_ne!(half.to_kind(Kind::Float), float);
+        assert!((float.std(true).double_value(&[]) - 0.02).abs() < 0.004);
+        assert_eq!(build(), [half, float]);
     }
 
     #[test]

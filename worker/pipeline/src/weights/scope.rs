@@ -3,15 +3,17 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Names, Placement, TensorFile, WeightsError};
+use super::source::{Source, draw};
+use super::{Names, Placement, WeightsError};
 use crate::Result;
 
-/// What was taken from a file, and what was wrong with it.
+/// What was taken, and what was wrong with it.
 pub(super) struct Account {
-    file: TensorFile,
+    source: Source,
     placement: Placement,
     names: Names,
     left: BTreeSet<String>,
@@ -19,10 +21,14 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn open(file: TensorFile, placement: Placement, names: Names) -> RefCell<Self> {
-        let wrong = WeightsError { path: file.path().to_owned(), ..WeightsError::default() };
-        let left = file.shapes().map(|(name, _)| name.to_owned()).collect();
-        RefCell::new(Self { file, placement, names, left, wrong })
+    /// An account of `source`, which `path` names in messages.
+    pub(super) fn open(path: &Path, source: Source, placement: Placement, names: Names) -> RefCell<Self> {
+        let wrong = WeightsError { path: path.to_owned(), ..WeightsError::default() };
+        let left = match &source {
+            Source::File(file) => file.shapes().map(|(name, _)| name.to_owned()).collect(),
+            Source::Drawn { .. } => BTreeSet::new(),
+        };
+        RefCell::new(Self { source, placement, names, left, wrong })
     }
 
     /// Fails when a tensor was missing, unfit or left over.
@@ -44,17 +50,25 @@ impl Account {
         }
     }
 
-    /// A tensor of the file. `None`: nothing is to be read, or something is wrong and was noted.
+    /// A tensor of the source. `None`: nothing is to be read, or something is wrong and was noted.
     fn take_stored(&mut self, path: String, shape: &[i64], kind: Kind) -> Result<Option<Tensor>> {
         self.left.remove(&path);
-        match self.file.shape(&path) {
+        let file = match &mut self.source {
+            Source::File(file) => file,
+            Source::Drawn { .. } if !self.placement.read => return Ok(None),
+            Source::Drawn { count } => {
+                *count += 1;
+                return draw(*count, &path, shape, self.placement.device, kind).map(Some);
+            }
+        };
+        match file.shape(&path) {
             None => self.wrong.missing.push(path),
             Some(found) if found != shape => {
                 self.wrong.unfit.push(format!("{path} is {found:?}, expected {shape:?}"));
             }
             Some(_) if !self.placement.read => {}
             Some(_) => {
-                let stored = self.file.tensor(&path)?.filter(Tensor::is_floating_point);
+                let stored = file.tensor(&path)?.filter(Tensor::is_floating_point);
                 let device = self.placement.device;
                 let tensor = stored.map(|stored| stored.f_to_device(device)?.f_to_kind(kind)).transpose()?;
                 match tensor {

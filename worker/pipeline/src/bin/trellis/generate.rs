@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum PrecisionName {
+pub(crate) enum PrecisionName {
     F32,
     F16,
 }

@@ -1,0 +1,69 @@
+//! `trellis bench`: how long each stage takes.
+
+mod clock;
+mod request;
+mod shape;
+mod stages;
+mod table;
+
+use std::path::PathBuf;
+
+use trellis::device::DeviceChoice;
+use trellis::pipeline::{LoadOptions, Quality};
+use trellis::{Error, Result};
+
+use crate::generate::PrecisionName;
+use shape::ShapeName;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// A photo with a transparent background, to time whole requests.
+    #[arg(required_unless_present = "random_weights", conflicts_with = "random_weights")]
+    photo: Option<PathBuf>,
+    /// The model folder, in the released layout.
+    #[arg(long, required_unless_present = "random_weights", conflicts_with = "random_weights")]
+    model: Option<PathBuf>,
+    /// Time the networks alone, with random weights in the sizes of --shape, beside the reference implementation's figures.
+    #[arg(long)]
+    random_weights: bool,
+    /// The sizes of networks with random weights.
+    #[arg(long, default_value = "image-large", requires = "random_weights")]
+    shape: ShapeName,
+    /// Only stages of networks in whose name this occurs.
+    #[arg(long, default_value = "", requires = "random_weights")]
+    only: String,
+    /// Counted runs; others go before them.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// fast (12 steps), balanced (25) or high (50); the model's own steps where left out.
+    #[arg(long, conflicts_with = "random_weights")]
+    quality: Option<Quality>,
+    /// Where to compute: auto, cpu, cuda or cuda:<index>.
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+    /// How precisely to compute; f16 on CUDA and f32 on the CPU where left out.
+    #[arg(long)]
+    precision: Option<PrecisionName>,
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let load = LoadOptions {
+        device: arguments.device,
+        precision: arguments.precision.map(Into::into),
+        ..LoadOptions::default()
+    };
+    let report = match (&arguments.photo, &arguments.model) {
+        (Some(photo), Some(model)) => request::run(photo, model, load, arguments.quality, arguments.runs)?,
+        _ => stages::run(&arguments.shape.shape()?, load.placement()?, arguments.runs, &arguments.only)?,
+    };
+    if !arguments.json {
+        print!("{report}");
+        return Ok(());
+    }
+    let json = serde_json::to_string_pretty(&report);
+    println!("{}", json.map_err(|error| Error::Asset(format!("the figures are no JSON: {error}")))?);
+    Ok(())
+}
