@@ -7,13 +7,24 @@ use tch::Tensor;
 
 use crate::{Error, Result};
 
-/// A model that says in which direction a sample moves at time t.
+/// A model that says in which direction a sample moves.
 pub trait Velocity {
-    /// The velocity of `x`, in the shape of `x`, at `t` = 1000 · time, under `condition` `[1 or batch, tokens, width]`.
+    /// Readies the model for a run: whatever does not depend on the sample is computed here, once. `times` are 1000 · time
+    /// of each step, conditions `[1 or batch, tokens, width]`.
     ///
     /// # Errors
     /// When libtorch fails.
-    fn velocity(&self, x: &Tensor, t: f64, condition: &Tensor) -> Result<Tensor>;
+    fn start<'a>(&'a self, times: &[f64], conditions: &[&Tensor]) -> Result<Box<dyn Steps + 'a>>;
+}
+
+/// A model that is ready for a run.
+pub trait Steps {
+    /// The velocities of `x`, in the shape of `x`, at the time of step number `step`, under each of the conditions of these
+    /// numbers.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    fn velocities(&self, x: &Tensor, step: usize, conditions: &[usize]) -> Result<Vec<Tensor>>;
 }
 
 /// How several images of one object steer one sample.
@@ -89,10 +100,18 @@ pub fn sample(
     sampling: &Sampling,
     on_step: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
 ) -> Result<Tensor> {
+    if condition.images.is_empty() {
+        return Err(Error::InvalidInput("no image was given; send at least one".into()));
+    }
     let times = sampling.times();
+    let starts: Vec<f64> = times.iter().take(sampling.steps).map(|t| 1000.0 * t).collect();
+    let guided = times.iter().take(sampling.steps).any(|&t| sampling.guides(t));
+    let negative = guided.then_some(&condition.negative);
+    let conditions: Vec<&Tensor> = condition.images.iter().chain(negative).collect();
+    let model = model.start(&starts, &conditions)?;
     let mut x = noise;
     for (step, (&t, &next)) in times.iter().zip(times.iter().skip(1)).enumerate() {
-        let velocity = guided_velocity(model, &x, t, step, condition, sampling)?;
+        let velocity = guided_velocity(&*model, &x, t, step, condition, sampling)?;
         x = x.f_sub(&velocity.f_mul_scalar(t - next)?)?;
         on_step(step + 1, &x)?;
     }
@@ -100,38 +119,40 @@ pub fn sample(
 }
 
 fn guided_velocity(
-    model: &dyn Velocity,
+    model: &dyn Steps,
     x: &Tensor,
     t: f64,
     step: usize,
     condition: &Condition,
     sampling: &Sampling,
 ) -> Result<Tensor> {
-    let velocity = |condition: &Tensor| model.velocity(x, 1000.0 * t, condition);
-    let wanted = match condition.multi_image {
-        MultiImage::Stochastic => velocity(turn(&condition.images, step)?)?,
-        MultiImage::Multidiffusion => mean(condition.images.iter().map(velocity))?,
+    let images = condition.images.len();
+    let mut wanted: Vec<usize> = match condition.multi_image {
+        MultiImage::Stochastic => vec![step % images],
+        MultiImage::Multidiffusion => (0..images).collect(),
     };
-    if !sampling.guides(t) {
-        return Ok(wanted);
+    let guides = sampling.guides(t);
+    if guides {
+        // The negative condition comes after the images.
+        wanted.push(images);
     }
+    let mut velocities = model.velocities(x, step, &wanted)?;
+    let unwanted = if guides { velocities.pop() } else { None };
+    let wanted = mean(&velocities)?;
+    let Some(unwanted) = unwanted else { return Ok(wanted) };
     let w = sampling.cfg_strength;
-    let unwanted = velocity(&condition.negative)?;
     Ok(wanted.f_mul_scalar(1.0 + w)?.f_sub(&unwanted.f_mul_scalar(w)?)?)
 }
 
-fn turn(images: &[Tensor], step: usize) -> Result<&Tensor> {
-    images.get(step % images.len().max(1)).ok_or_else(no_image)
-}
-
-fn mean(velocities: impl ExactSizeIterator<Item = Result<Tensor>>) -> Result<Tensor> {
-    let count = velocities.len();
-    let sum = velocities.reduce(|sum, next| Ok(sum?.f_add(&next?)?)).ok_or_else(no_image)??;
-    Ok(sum.f_div_scalar(count as f64)?)
-}
-
-fn no_image() -> Error {
-    Error::InvalidInput("no image was given; send at least one".into())
+fn mean(velocities: &[Tensor]) -> Result<Tensor> {
+    match velocities {
+        [one] => Ok(one.shallow_clone()),
+        [first, others @ ..] => {
+            let sum = others.iter().try_fold(first.shallow_clone(), |sum, next| sum.f_add(next))?;
+            Ok(sum.f_div_scalar(velocities.len() as f64)?)
+        }
+        [] => Err(Error::Torch("a model gave no velocity".into())),
+    }
 }
 
 #[cfg(test)]
@@ -142,8 +163,16 @@ mod tests {
     struct Constant;
 
     impl Velocity for Constant {
-        fn velocity(&self, _: &Tensor, _: f64, condition: &Tensor) -> Result<Tensor> {
-            Ok(condition.copy())
+        fn start<'a>(&'a self, _: &[f64], conditions: &[&Tensor]) -> Result<Box<dyn Steps + 'a>> {
+            Ok(Box::new(Ready(conditions.iter().map(|condition| condition.copy()).collect())))
+        }
+    }
+
+    struct Ready(Vec<Tensor>);
+
+    impl Steps for Ready {
+        fn velocities(&self, _: &Tensor, _: usize, conditions: &[usize]) -> Result<Vec<Tensor>> {
+            Ok(conditions.iter().map(|&index| self.0[index].copy()).collect())
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use crate::Result;
-use crate::nn::{LayerNorm, Linear, attend};
+use crate::nn::{LayerNorm, Linear, Residual, attend_within};
 use crate::weights::{Checkpoint, Names, Placement, Weights};
 use transformers::PublishedConfig;
 
@@ -37,6 +37,7 @@ pub struct DinoV2Config {
 #[derive(Debug)]
 pub struct DinoV2 {
     patch_size: i64,
+    torso: Kind,
     patch_embedding: Linear,
     cls_token: Tensor,
     register_tokens: Tensor,
@@ -46,7 +47,7 @@ pub struct DinoV2 {
 }
 
 impl DinoV2 {
-    /// Loads the encoder, which computes in f32.
+    /// Loads the encoder. Its torso is the blocks.
     ///
     /// # Errors
     /// When the checkpoint is not a DINOv2, in the form of torch hub or of `transformers`, or its tensors do not fit.
@@ -67,10 +68,12 @@ impl DinoV2 {
 
     fn new(config: &DinoV2Config, weights: &Weights) -> Result<Self> {
         let (channels, side) = (config.embed_dim, config.img_size / config.patch_size);
+        let torso = weights.torso();
         // For training, and for a head that TRELLIS does not use.
         ["mask_token", "norm"].iter().for_each(|name| weights.skip(name));
         Ok(Self {
             patch_size: config.patch_size,
+            torso: torso.kind(),
             patch_embedding: Linear::from_patches(
                 &weights.at("patch_embed.proj"),
                 config.patch_size,
@@ -80,7 +83,7 @@ impl DinoV2 {
             register_tokens: weights.tensor("register_tokens", &[1, config.num_register_tokens, channels])?,
             position: weights.tensor("pos_embed", &[1, 1 + side * side, channels])?,
             blocks: (0..config.depth)
-                .map(|index| Block::load(config, &weights.at("blocks").at(index)))
+                .map(|index| Block::load(config, &torso.at("blocks").at(index)))
                 .collect::<Result<_>>()?,
             output_norm: LayerNorm::plain(channels, OUTPUT_EPS),
         })
@@ -92,15 +95,22 @@ impl DinoV2 {
     /// # Errors
     /// When libtorch fails.
     pub fn encode(&self, image: &Tensor) -> Result<Tensor> {
-        self.output_norm.forward(&self.features(image)?)
+        self.output_norm.forward(&self.features(image)?.f_to_kind(Kind::Float)?)
     }
 
-    /// The last block's output.
+    /// The last block's output, in the torso's kind.
     ///
     /// # Errors
     /// When libtorch fails.
     pub fn features(&self, image: &Tensor) -> Result<Tensor> {
-        self.blocks.iter().try_fold(self.embed(image)?, |x, block| block.forward(&x))
+        let x = self.embed(image)?.f_to_kind(self.torso)?;
+        let (batch, tokens, _) = x.size3()?;
+        let lengths = vec![tokens; batch as usize];
+        let mut stream = Residual::new(x.f_flatten(0, 1)?, None);
+        for block in &self.blocks {
+            block.forward(&mut stream, &lengths)?;
+        }
+        Ok(stream.finish()?.f_unflatten(0, [batch, tokens])?)
     }
 
     /// The tokens that enter the first block.
@@ -147,20 +157,22 @@ impl Block {
             norm1: LayerNorm::affine(&weights.at("norm1"), channels, EPS)?,
             qkv: Linear::load(&attention.at("qkv"), channels, 3 * channels)?,
             projection: Linear::load(&attention.at("proj"), channels, channels)?,
-            scale1: weights.tensor("ls1.gamma", &[channels])?,
+            scale1: weights.tensor("ls1.gamma", &[channels])?.f_unsqueeze(0)?,
             norm2: LayerNorm::affine(&weights.at("norm2"), channels, EPS)?,
             up: Linear::load(&mlp.at("fc1"), channels, hidden)?,
             down: Linear::load(&mlp.at("fc2"), hidden, channels)?,
-            scale2: weights.tensor("ls2.gamma", &[channels])?,
+            scale2: weights.tensor("ls2.gamma", &[channels])?.f_unsqueeze(0)?,
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv.forward(&self.norm1.forward(x)?)?.f_unflatten(-1, [3, self.heads, -1])?;
-        let part = |index| qkv.f_select(2, index);
-        let mixed = self.projection.forward(&attend(&part(0)?, &part(1)?, &part(2)?)?)?;
-        let x = x.f_add(&mixed.f_mul(&self.scale1)?)?;
-        let mixed = self.down.forward(&self.up.forward(&self.norm2.forward(&x)?)?.f_gelu("none")?)?;
-        Ok(x.f_add(&mixed.f_mul(&self.scale2)?)?)
+    fn forward(&self, stream: &mut Residual, lengths: &[i64]) -> Result<()> {
+        let x = stream.norm(&self.norm1, None)?;
+        let qkv = self.qkv.forward(&x)?.f_unflatten(-1, [3, self.heads, -1])?;
+        let part = |index| qkv.f_select(1, index);
+        let mixed = attend_within(&part(0)?, &part(1)?, &part(2)?, lengths)?;
+        stream.add(self.projection.forward(&mixed)?, Some(&self.scale1))?;
+        let x = stream.norm(&self.norm2, None)?;
+        let mixed = self.down.forward(&self.up.forward(&x)?.f_gelu_("none")?)?;
+        stream.add(mixed, Some(&self.scale2))
     }
 }

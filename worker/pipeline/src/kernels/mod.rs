@@ -7,6 +7,7 @@ pub(crate) mod dense_conv;
 pub(crate) mod flexicubes;
 pub(crate) mod norms;
 pub(crate) mod sparse_conv;
+pub(crate) mod transformer;
 pub(crate) mod window_attention;
 
 use std::env;

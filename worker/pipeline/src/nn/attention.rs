@@ -17,20 +17,27 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
     Ok(mixed.f_transpose(1, 2)?.f_flatten(2, 3)?)
 }
 
-/// Norms of queries and keys, where the model has them.
-#[derive(Debug)]
-struct QkNorms {
-    q: QkNorm,
-    k: QkNorm,
+/// The same for rows of samples, `[N, heads, d]` each; samples of these `lengths` follow one another. The result is
+/// `[N, heads · d]`.
+///
+/// # Errors
+/// When libtorch fails.
+pub fn attend_within(q: &Tensor, k: &Tensor, v: &Tensor, lengths: &[i64]) -> Result<Tensor> {
+    let of_samples = |q: &Tensor, k: &Tensor, v: &Tensor, samples: i64| {
+        let split = |rows: &Tensor| rows.f_unflatten(0, [samples, -1]);
+        Ok::<_, crate::Error>(attend(&split(q)?, &split(k)?, &split(v)?)?.f_flatten(0, 1)?)
+    };
+    if are_equal(lengths) {
+        return of_samples(q, k, v, lengths.len() as i64);
+    }
+    let split = |rows: &Tensor| rows.f_split_with_sizes(lengths, 0);
+    let (q, k, v) = (split(q)?, split(k)?, split(v)?);
+    let samples = q.iter().zip(&k).zip(&v).map(|((q, k), v)| of_samples(q, k, v, 1));
+    Ok(Tensor::f_cat(&samples.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
-impl QkNorms {
-    fn load(weights: &Weights, heads: i64, width: i64) -> Result<Self> {
-        Ok(Self {
-            q: QkNorm::load(&weights.at("q_rms_norm"), heads, width)?,
-            k: QkNorm::load(&weights.at("k_rms_norm"), heads, width)?,
-        })
-    }
+fn are_equal(lengths: &[i64]) -> bool {
+    lengths.windows(2).all(|pair| pair.first() == pair.last())
 }
 
 /// Attention of tokens to one another.
@@ -38,7 +45,7 @@ impl QkNorms {
 pub struct SelfAttention {
     heads: i64,
     to_qkv: Linear,
-    norms: Option<QkNorms>,
+    norm: Option<QkNorm>,
     to_out: Linear,
 }
 
@@ -48,21 +55,25 @@ impl SelfAttention {
     /// # Errors
     /// As [`Weights::tensor`].
     pub fn load(weights: &Weights, channels: i64, heads: i64, qk_norm: bool) -> Result<Self> {
+        let norm = || {
+            let [queries, keys] = load_norms(weights, heads, channels / heads)?;
+            QkNorm::of_both(&queries, &keys)
+        };
         Ok(Self {
             heads,
             to_qkv: Linear::load(&weights.at("to_qkv"), channels, 3 * channels)?,
-            norms: qk_norm.then(|| QkNorms::load(weights, heads, channels / heads)).transpose()?,
+            norm: qk_norm.then(norm).transpose()?,
             to_out: Linear::load(&weights.at("to_out"), channels, channels)?,
         })
     }
 
-    /// `[batch, tokens, channels]` to the same.
+    /// Rows `[N, channels]` to the same, each among those of its sample.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, lengths: &[i64]) -> Result<Tensor> {
         let [q, k, v] = self.project(x)?;
-        self.output(&attend(&q, &k, &v)?)
+        self.output(&attend_within(&q, &k, &v, lengths)?)
     }
 
     /// Queries, keys and values of `[.., channels]`, each `[.., heads, d]`, normalised.
@@ -71,12 +82,12 @@ impl SelfAttention {
     /// When libtorch fails.
     pub fn project(&self, x: &Tensor) -> Result<[Tensor; 3]> {
         let qkv = split_heads(&self.to_qkv.forward(x)?, 3, self.heads)?;
-        let part = |index| qkv.f_select(-3, index);
-        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-        match &self.norms {
-            Some(norms) => Ok([norms.q.forward(&q)?, norms.k.forward(&k)?, v]),
-            None => Ok([q, k, v]),
-        }
+        let (qk, v) = (qkv.f_narrow(-3, 0, 2)?, qkv.f_select(-3, 2)?);
+        let qk = match &self.norm {
+            Some(norm) => norm.forward(qk)?,
+            None => qk,
+        };
+        Ok([qk.f_select(-3, 0)?, qk.f_select(-3, 1)?, v])
     }
 
     /// The projection after the heads, `[.., channels]` to the same.
@@ -88,13 +99,28 @@ impl SelfAttention {
     }
 }
 
+/// A condition as the cross-attention of one block sees it: what does not depend on who attends to it.
+#[derive(Debug)]
+pub enum Context {
+    /// Keys and values, `[1 or samples, conditions, heads, d]`.
+    Tokens {
+        /// Of what is asked for.
+        keys: Tensor,
+        /// Of what is answered.
+        values: Tensor,
+    },
+    /// The tokens of the condition are all alike, so that whoever attends to them gets the same: `[1, channels]`.
+    Alike(Tensor),
+}
+
 /// Attention of tokens to a condition.
 #[derive(Debug)]
 pub struct CrossAttention {
     heads: i64,
     to_q: Linear,
     to_kv: Linear,
-    norms: Option<QkNorms>,
+    /// Of queries and keys.
+    norms: Option<[QkNorm; 2]>,
     to_out: Linear,
 }
 
@@ -108,25 +134,61 @@ impl CrossAttention {
             heads,
             to_q: Linear::load(&weights.at("to_q"), channels, channels)?,
             to_kv: Linear::load(&weights.at("to_kv"), condition, 2 * channels)?,
-            norms: qk_norm.then(|| QkNorms::load(weights, heads, channels / heads)).transpose()?,
+            norms: qk_norm.then(|| load_norms(weights, heads, channels / heads)).transpose()?,
             to_out: Linear::load(&weights.at("to_out"), channels, channels)?,
         })
     }
 
-    /// `x [batch, tokens, channels]` attends to `condition [batch, conditions, width]`.
+    /// Readies `condition [1 or samples, conditions, width]`, whose tokens may be all `alike`.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn forward(&self, x: &Tensor, condition: &Tensor) -> Result<Tensor> {
-        let q = split_heads(&self.to_q.forward(x)?, 1, self.heads)?.f_select(-3, 0)?;
+    pub fn context(&self, condition: &Tensor, alike: bool) -> Result<Context> {
+        let condition =
+            if alike { &condition.f_narrow(0, 0, 1)?.f_narrow(1, 0, 1)? } else { condition };
         let kv = split_heads(&self.to_kv.forward(condition)?, 2, self.heads)?;
-        let (k, v) = (kv.f_select(-3, 0)?, kv.f_select(-3, 1)?);
-        let (q, k) = match &self.norms {
-            Some(norms) => (norms.q.forward(&q)?, norms.k.forward(&k)?),
-            None => (q, k),
+        let (keys, values) = (kv.f_select(-3, 0)?, kv.f_select(-3, 1)?);
+        if alike {
+            return Ok(Context::Alike(self.to_out.forward(&values.f_view([1, -1])?)?));
+        }
+        let keys = match &self.norms {
+            Some([_, norm]) => norm.forward(keys)?,
+            None => keys,
         };
-        self.to_out.forward(&attend(&q, &k, &v)?)
+        Ok(Context::Tokens { keys, values })
     }
+
+    /// Rows `[N, channels]` of samples of these `lengths` attend to keys and values, `[1 or samples, conditions, heads, d]`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward(&self, x: &Tensor, keys: &Tensor, values: &Tensor, lengths: &[i64]) -> Result<Tensor> {
+        let q = self.to_q.forward(x)?.f_unflatten(-1, [self.heads, -1])?;
+        let q = match &self.norms {
+            Some([norm, _]) => norm.forward(q)?,
+            None => q,
+        };
+        let samples = lengths.len() as i64;
+        let of_each = |context: &Tensor| context.f_expand([samples, -1, -1, -1], false);
+        let (keys, values) = (of_each(keys)?, of_each(values)?);
+        let mixed = if are_equal(lengths) {
+            attend(&q.f_unflatten(0, [samples, -1])?, &keys, &values)?.f_flatten(0, 1)?
+        } else {
+            let parts = q.f_split_with_sizes(lengths, 0)?;
+            let attend_one = |(sample, part): (i64, &Tensor)| {
+                let of = |context: &Tensor| context.f_narrow(0, sample, 1);
+                Ok(attend(&part.f_unsqueeze(0)?, &of(&keys)?, &of(&values)?)?.f_squeeze_dim(0)?)
+            };
+            Tensor::f_cat(&(0..).zip(&parts).map(attend_one).collect::<Result<Vec<_>>>()?, 0)?
+        };
+        self.to_out.forward(&mixed)
+    }
+}
+
+/// The norms of queries and of keys.
+fn load_norms(weights: &Weights, heads: i64, width: i64) -> Result<[QkNorm; 2]> {
+    let norm = |name| QkNorm::load(&weights.at(name), heads, width);
+    Ok([norm("q_rms_norm")?, norm("k_rms_norm")?])
 }
 
 /// `[.., parts · heads · d]` as `[.., parts, heads, d]`.

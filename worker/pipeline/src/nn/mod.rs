@@ -1,15 +1,20 @@
-//! Layers that several models share. Tensors are `[batch, tokens, channels]` unless said otherwise.
+//! Layers that several models share. Tensors are `[batch, tokens, channels]`, or rows `[N, channels]` of samples that follow
+//! one another, unless said otherwise.
 
 mod attention;
 mod linear;
 mod norm;
 mod position;
+mod residual;
 mod timestep;
+mod torso;
 mod transformer;
 
-pub use attention::{CrossAttention, SelfAttention, attend};
+pub use attention::{Context, CrossAttention, SelfAttention, attend, attend_within};
 pub use linear::{Linear, Mlp};
 pub use norm::{LayerNorm, QkNorm};
 pub use position::position_embedding;
+pub use residual::{Residual, ShiftScale};
 pub use timestep::TimestepEmbedder;
-pub use transformer::{BlockConfig, FlowBlock, Modulation, modulate};
+pub use torso::{Contexts, FlowTorso, Samples, Times};
+pub use transformer::{BlockConfig, FlowBlock, Modulation};

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::Result;
 use crate::kernels::norms::{Affine, layer_norm_silu};
+use crate::kernels::transformer::head_norm;
 use crate::weights::Weights;
 
 /// Layer norm over the last dimension.
@@ -27,6 +28,16 @@ impl LayerNorm {
     pub fn affine(weights: &Weights, channels: i64, eps: f64) -> Result<Self> {
         let affine = (weights.float("weight", &[channels])?, weights.float("bias", &[channels])?);
         Ok(Self { channels, eps, affine: Some(affine) })
+    }
+
+    /// Weight and bias, where it has them.
+    pub(super) fn affine_parts(&self) -> Option<(&Tensor, &Tensor)> {
+        self.affine.as_ref().map(|(weight, bias)| (weight, bias))
+    }
+
+    /// What is added to the variance.
+    pub(super) fn eps(&self) -> f64 {
+        self.eps
     }
 
     /// Normalises `[.., channels]`.
@@ -57,7 +68,7 @@ impl LayerNorm {
 /// The norm of queries and keys: x / max(|x|, 1e-12) · γ · √d for each head.
 #[derive(Debug)]
 pub struct QkNorm {
-    /// γ·√d, `[heads, d]`.
+    /// γ·√d, `[heads, d]`; of a norm of both `[2, heads, d]`.
     scale: Tensor,
 }
 
@@ -71,11 +82,22 @@ impl QkNorm {
         Ok(Self { scale: gamma.f_mul_scalar((width as f64).sqrt())? })
     }
 
-    /// Normalises `[.., heads, width]`.
+    /// The norm of `[.., 2, heads, width]`: queries by `queries`, keys by `keys`.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn of_both(queries: &Self, keys: &Self) -> Result<Self> {
+        Ok(Self { scale: Tensor::f_stack(&[&queries.scale, &keys.scale], 0)? })
+    }
+
+    /// Normalises `[.., heads, width]`. It may write to the memory of `x`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn forward(&self, x: Tensor) -> Result<Tensor> {
+        if head_norm(&x, &self.scale)? {
+            return Ok(x);
+        }
         let single = x.f_to_kind(Kind::Float)?;
         let length = single.f_norm_scalaropt_dim(2, [-1], true)?.f_clamp_min(1e-12)?;
         Ok(single.f_div(&length)?.f_mul(&self.scale)?.f_to_kind(x.f_kind()?)?)

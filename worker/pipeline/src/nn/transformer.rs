@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{CrossAttention, LayerNorm, Linear, Mlp, SelfAttention};
+use super::{Context, CrossAttention, LayerNorm, Linear, Mlp, Residual, SelfAttention};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -41,21 +41,13 @@ impl Modulation {
         Linear::load(&weights.at("adaLN_modulation").at(1), channels, 6 * channels).map(Self)
     }
 
-    /// The embedded time `[batch, channels]` to `[batch, 6 · channels]`.
+    /// Embedded times `[T, channels]` to `[T, 6 · channels]`.
     ///
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, time: &Tensor) -> Result<Tensor> {
         self.0.forward(&time.f_silu()?)
     }
-}
-
-/// x · (1 + scale) + shift, with `scale` and `shift` `[batch, 1, channels]`.
-///
-/// # Errors
-/// When libtorch fails.
-pub fn modulate(x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    Ok(x.f_mul(&scale.f_add_scalar(1.0)?)?.f_add(shift)?)
 }
 
 /// Modulated self-attention, cross-attention to the condition, modulated perceptron.
@@ -90,22 +82,70 @@ impl FlowBlock {
         })
     }
 
-    /// `x [batch, tokens, channels]`; `time [batch, channels]` embedded, or with a shared modulation that modulation's
-    /// output `[batch, 6 · channels]`; `condition [batch, conditions, width]`. A sparse model calls it once per sample
-    /// with batch 1.
+    /// The condition `[1 or samples, conditions, width]` as this block sees it.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn forward(&self, x: &Tensor, time: &Tensor, condition: &Tensor) -> Result<Tensor> {
-        let own = self.modulation.as_ref().map(|modulation| modulation.forward(time)).transpose()?;
-        let parts = own.as_ref().unwrap_or(time).f_unsqueeze(1)?.f_chunk(6, -1)?;
-        let [shift1, scale1, gate1, shift2, scale2, gate2] = &parts[..] else {
-            return Err(Error::Torch(format!("a modulation splits into 6 parts, not {}", parts.len())));
-        };
-        let attended = self.self_attention.forward(&modulate(&self.norm1.forward(x)?, shift1, scale1)?)?;
-        let x = x.f_add(&attended.f_mul(gate1)?)?;
-        let x = x.f_add(&self.cross_attention.forward(&self.norm2.forward(&x)?, condition)?)?;
-        let mixed = self.mlp.forward(&modulate(&self.norm3.forward(&x)?, shift2, scale2)?)?;
-        Ok(x.f_add(&mixed.f_mul(gate2)?)?)
+    pub(super) fn context(&self, condition: &Tensor, alike: bool) -> Result<Context> {
+        self.cross_attention.context(condition, alike)
     }
+
+    /// The block's own modulation at embedded times `[T, channels]`, unless it is shared: `[T, 6 · channels]`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub(super) fn modulation(&self, time: &Tensor) -> Result<Option<Tensor>> {
+        self.modulation.as_ref().map(|modulation| modulation.forward(time)).transpose()
+    }
+
+    /// The first of two parts: tokens attend to those of their sample. `modulation` is `[1 or samples, 6 · channels]`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub(super) fn attend_within(
+        &self,
+        stream: &mut Residual,
+        modulation: &Tensor,
+        lengths: &[i64],
+    ) -> Result<()> {
+        let [shift, scale, gate, ..] = parts(modulation)?;
+        let x = stream.norm(&self.norm1, Some((&shift, &scale)))?;
+        stream.add(self.self_attention.forward(&x, lengths)?, Some(&gate))
+    }
+
+    /// The second: they attend to the condition, and each goes through the perceptron. The stream holds as many copies of
+    /// the samples as there are contexts, each of which goes with one.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub(super) fn attend_to_condition(
+        &self,
+        stream: &mut Residual,
+        modulation: &Tensor,
+        lengths: &[i64],
+        contexts: &[&Context],
+    ) -> Result<()> {
+        let [.., shift, scale, gate] = parts(modulation)?;
+        let x = stream.empty_like()?;
+        let copies = stream.parts(contexts.len())?;
+        let outputs = x.f_chunk(contexts.len() as i64, 0)?;
+        for ((mut copy, context), output) in copies.into_iter().zip(contexts).zip(&outputs) {
+            match context {
+                Context::Tokens { keys, values } => {
+                    let queries = copy.norm(&self.norm2, None)?;
+                    copy.add(self.cross_attention.forward(&queries, keys, values, lengths)?, None)?;
+                }
+                Context::Alike(answer) => copy.add_constant(answer),
+            }
+            copy.norm_into(&self.norm3, Some((&shift, &scale)), output)?;
+        }
+        stream.add(self.mlp.forward(&x)?, Some(&gate))
+    }
+}
+
+/// Shift, scale and gate of the self-attention, then those of the perceptron.
+fn parts(modulation: &Tensor) -> Result<[Tensor; 6]> {
+    let parts = modulation.f_chunk(6, -1)?;
+    let count = parts.len();
+    parts.try_into().map_err(|_| Error::Torch(format!("a modulation splits into 6 parts, not {count}")))
 }

@@ -7,9 +7,9 @@ use tch::{Kind, Tensor};
 
 use super::{Resampling, ResidualBlock};
 use crate::nn::{
-    BlockConfig, FlowBlock, LayerNorm, Linear, Modulation, TimestepEmbedder, position_embedding,
+    BlockConfig, Contexts, FlowTorso, LayerNorm, Linear, Samples, Times, position_embedding,
 };
-use crate::sampler::Velocity;
+use crate::sampler::{Steps, Velocity};
 use crate::sparse::{Grid, SparseTensor};
 use crate::weights::{Checkpoint, Placement, Weights};
 use crate::{Error, Result};
@@ -110,12 +110,9 @@ impl SlatFlowConfig {
 #[derive(Debug)]
 pub struct SlatFlow {
     config: SlatFlowConfig,
-    torso: Kind,
-    timestep: TimestepEmbedder,
-    shared_modulation: Option<Modulation>,
+    torso: FlowTorso,
     input: Linear,
     input_blocks: Vec<ResidualBlock>,
-    blocks: Vec<FlowBlock>,
     output_blocks: Vec<ResidualBlock>,
     output_norm: LayerNorm,
     output: Linear,
@@ -136,22 +133,17 @@ impl SlatFlow {
 
     fn new(config: SlatFlowConfig, io: i64, weights: &Weights) -> Result<Self> {
         let channels = config.model_channels;
-        let (torso, block, count) = (weights.torso(), config.block(), config.num_io_res_blocks);
+        let (torso, count) = (weights.torso(), config.num_io_res_blocks);
         let residual = |place: &str, index, inputs, outputs| {
             ResidualBlock::load(&torso.at(place).at(index), inputs, channels, outputs)
         };
         Ok(Self {
-            torso: torso.kind(),
-            timestep: TimestepEmbedder::load(&weights.at("t_embedder"), channels)?,
-            shared_modulation: config.share_mod.then(|| Modulation::load(weights, channels)).transpose()?,
+            torso: FlowTorso::load(weights, &config.block(), config.num_blocks)?,
             input: Linear::load(&weights.at("input_layer"), config.in_channels, io)?,
             input_blocks: (0..count)
                 .map(|index| {
                     residual("input_blocks", index, io, if index + 1 == count { channels } else { io })
                 })
-                .collect::<Result<_>>()?,
-            blocks: (0..config.num_blocks)
-                .map(|index| FlowBlock::load(&torso.at("blocks").at(index), &block))
                 .collect::<Result<_>>()?,
             output_blocks: (0..count)
                 .map(|index| {
@@ -174,49 +166,91 @@ impl SlatFlow {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor, t: &Tensor, condition: &Tensor) -> Result<SparseTensor> {
-        let time = self.timestep.forward(t)?;
-        let time = match &self.shared_modulation {
-            Some(modulation) => modulation.forward(&time)?,
-            None => time,
-        };
-        let (time, condition) = (time.f_to_kind(self.torso)?, condition.f_to_kind(self.torso)?);
-        let (h, mut skips) = self.encode(x, &time)?;
-        let mut h = self.transform(h, &time, &condition)?;
-        for (index, block) in self.output_blocks.iter().enumerate() {
-            let skip =
-                skips.pop().ok_or_else(|| Error::Torch("no skip is left for a residual block".into()))?;
-            let joined = h.with(Tensor::f_cat(&[h.feats(), skip.feats()], 1)?)?;
-            let resampling = if index == 0 { Resampling::Up(Rc::clone(x.grid())) } else { Resampling::Same };
-            h = block.forward(&joined, &time, &resampling)?;
-        }
-        let kind = x.feats().f_kind()?;
-        x.with(self.output.forward(&self.output_norm.forward(h.feats())?.f_to_kind(kind)?)?)
+        let (times, contexts) = (self.times(t)?, self.torso.contexts(condition)?);
+        let position = self.position(x.grid())?;
+        let mut velocities = self.velocities(x, &position, &times, &[&contexts])?;
+        velocities.pop().ok_or_else(|| Error::Torch("a model gave no velocity".into()))
     }
 
-    /// The residual blocks before the transformer; the last one halves the resolution. All of their outputs, and the
-    /// last one of them again.
-    fn encode(&self, x: &SparseTensor, time: &Tensor) -> Result<(SparseTensor, Vec<SparseTensor>)> {
-        let mut h = x.with(self.input.forward(x.feats())?.f_to_kind(self.torso)?)?;
+    fn times(&self, t: &Tensor) -> Result<SlatTimes> {
+        let torso = self.torso.times(t)?;
+        let of = |blocks: &[ResidualBlock]| {
+            blocks.iter().map(|block| block.modulation(&torso.embedded)).collect::<Result<Vec<_>>>()
+        };
+        Ok(SlatTimes { input: of(&self.input_blocks)?, output: of(&self.output_blocks)?, torso })
+    }
+
+    /// Of the tokens of a grid.
+    fn position(&self, grid: &Grid) -> Result<Tensor> {
+        let embedding = position_embedding(&grid.coarser()?.positions()?, self.config.model_channels)?;
+        Ok(embedding.f_to_kind(self.torso.kind())?)
+    }
+
+    /// The velocity of `x` `[N, C]` under each of `conditions`. What is before the transformer does not depend on them.
+    fn velocities(
+        &self,
+        x: &SparseTensor,
+        position: &Tensor,
+        times: &SlatTimes,
+        conditions: &[&Contexts],
+    ) -> Result<Vec<SparseTensor>> {
+        let (h, skips) = self.encode(x, &times.input)?;
+        let of_row = h.grid().sample_of_row()?;
+        let samples = Samples { lengths: h.grid().lengths(), of_row: Some(&of_row) };
+        let tokens = self.torso.forward(h.feats().f_add(position)?, samples, &times.torso, conditions)?;
+        let decode = |tokens: &Tensor| self.decode(x, h.with(tokens.shallow_clone())?, &skips, &times.output);
+        tokens.f_chunk(conditions.len() as i64, 0)?.iter().map(decode).collect()
+    }
+
+    /// The residual blocks before the transformer; the last one halves the resolution. The last one's output, and those of
+    /// all.
+    fn encode(&self, x: &SparseTensor, modulations: &[Tensor]) -> Result<(SparseTensor, Vec<SparseTensor>)> {
+        let mut h = x.with(self.input.forward(x.feats())?.f_to_kind(self.torso.kind())?)?;
         let mut skips = vec![];
-        for (index, block) in self.input_blocks.iter().enumerate() {
+        for (index, (block, modulation)) in self.input_blocks.iter().zip(modulations).enumerate() {
             let is_last = index + 1 == self.input_blocks.len();
-            h = block.forward(&h, time, &if is_last { Resampling::Down } else { Resampling::Same })?;
+            let resampling = if is_last { Resampling::Down } else { Resampling::Same };
+            h = block.forward(&h, modulation, &resampling)?;
             skips.push(h.with(h.feats().shallow_clone())?);
         }
         Ok((h, skips))
     }
 
-    /// Position and transformer blocks, with full attention within each sample.
-    fn transform(&self, h: SparseTensor, time: &Tensor, condition: &Tensor) -> Result<SparseTensor> {
-        let position = position_embedding(&h.grid().positions()?, self.config.model_channels)?;
-        let h = h.with(h.feats().f_add(&position.f_to_kind(self.torso)?)?)?;
-        h.map_samples(|tokens, sample| {
-            let of_samples = |per_sample: &Tensor| per_sample.f_narrow(0, sample, tokens.size3()?.0);
-            let (time, condition) = (of_samples(time)?, of_samples(condition)?);
-            self.blocks
-                .iter()
-                .try_fold(tokens.shallow_clone(), |tokens, block| block.forward(&tokens, &time, &condition))
-        })
+    /// The residual blocks after the transformer, the first of which returns to the resolution of `x`, and the output.
+    fn decode(
+        &self,
+        x: &SparseTensor,
+        mut h: SparseTensor,
+        skips: &[SparseTensor],
+        modulations: &[Tensor],
+    ) -> Result<SparseTensor> {
+        let blocks = self.output_blocks.iter().zip(modulations).zip(skips.iter().rev());
+        for (index, ((block, modulation), skip)) in blocks.enumerate() {
+            let joined = h.with(Tensor::f_cat(&[h.feats(), skip.feats()], 1)?)?;
+            let resampling = if index == 0 { Resampling::Up(Rc::clone(x.grid())) } else { Resampling::Same };
+            h = block.forward(&joined, modulation, &resampling)?;
+        }
+        let kind = x.feats().f_kind()?;
+        x.with(self.output.forward(&self.output_norm.forward(h.feats())?.f_to_kind(kind)?)?)
+    }
+}
+
+/// Embedded times, and what the blocks make of them.
+#[derive(Debug)]
+struct SlatTimes {
+    torso: Times,
+    /// Of each residual block before the transformer, `[T, 2 · channels]`.
+    input: Vec<Tensor>,
+    /// Of those after it.
+    output: Vec<Tensor>,
+}
+
+impl SlatTimes {
+    fn step(&self, step: usize) -> Result<Self> {
+        let rows = |of_blocks: &[Tensor]| {
+            of_blocks.iter().map(|rows| Ok(rows.f_narrow(0, step as i64, 1)?)).collect::<Result<_>>()
+        };
+        Ok(Self { torso: self.torso.step(step)?, input: rows(&self.input)?, output: rows(&self.output)? })
     }
 }
 
@@ -230,11 +264,36 @@ pub struct FlowOnGrid<'a> {
 }
 
 impl Velocity for FlowOnGrid<'_> {
-    fn velocity(&self, x: &Tensor, t: f64, condition: &Tensor) -> Result<Tensor> {
-        let samples = self.grid.lengths().len() as i64;
-        let t = Tensor::f_full([samples], t, (Kind::Float, x.device()))?;
-        let condition = condition.f_expand([samples, -1, -1], false)?;
+    fn start<'a>(&'a self, times: &[f64], conditions: &[&Tensor]) -> Result<Box<dyn Steps + 'a>> {
+        let model = self.model;
+        let times = Tensor::f_from_slice(times)?.f_to_kind(Kind::Float)?.f_to_device(self.grid.device())?;
+        let conditions = conditions.iter().map(|condition| model.torso.contexts(condition));
+        Ok(Box::new(Run {
+            model,
+            grid: self.grid,
+            position: model.position(self.grid)?,
+            times: model.times(&times)?,
+            conditions: conditions.collect::<Result<_>>()?,
+        }))
+    }
+}
+
+/// The model on given voxels, ready for a run.
+struct Run<'a> {
+    model: &'a SlatFlow,
+    grid: &'a Rc<Grid>,
+    position: Tensor,
+    times: SlatTimes,
+    conditions: Vec<Contexts>,
+}
+
+impl Steps for Run<'_> {
+    fn velocities(&self, x: &Tensor, step: usize, conditions: &[usize]) -> Result<Vec<Tensor>> {
         let x = SparseTensor::new(Rc::clone(self.grid), x.shallow_clone())?;
-        Ok(self.model.forward(&x, &t, &condition)?.feats().shallow_clone())
+        let conditions: Vec<&Contexts> =
+            conditions.iter().filter_map(|&index| self.conditions.get(index)).collect();
+        let velocities =
+            self.model.velocities(&x, &self.position, &self.times.step(step)?, &conditions)?;
+        Ok(velocities.iter().map(|velocity| velocity.feats().shallow_clone()).collect())
     }
 }

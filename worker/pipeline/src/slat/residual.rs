@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use tch::Tensor;
 
-use crate::Result;
-use crate::nn::{LayerNorm, Linear};
+use crate::nn::{LayerNorm, Linear, Residual};
 use crate::sparse::{Convolution, Grid, SparseTensor};
 use crate::weights::Weights;
+use crate::{Error, Result};
 
 const EPS: f64 = 1e-6;
 
@@ -50,29 +50,51 @@ impl ResidualBlock {
         })
     }
 
-    /// `x` `[N, inputs]` and the embedded time `[B, time]` to `[M, outputs]`.
+    /// Scale and shift at embedded times `[T, time]`: `[T, 2 · outputs]`.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn modulation(&self, time: &Tensor) -> Result<Tensor> {
+        self.modulation.forward(&time.f_silu()?)
+    }
+
+    /// `x` `[N, inputs]` to `[M, outputs]`, with a modulation `[1 or samples, 2 · outputs]`.
     ///
     /// # Errors
     /// When libtorch fails or `x` does not come from the grid to return to.
-    pub fn forward(&self, x: &SparseTensor, time: &Tensor, resampling: &Resampling) -> Result<SparseTensor> {
-        let resampled = match resampling {
-            Resampling::Same => None,
+    pub fn forward(
+        &self,
+        x: &SparseTensor,
+        modulation: &Tensor,
+        resampling: &Resampling,
+    ) -> Result<SparseTensor> {
+        let halved = match resampling {
             Resampling::Down => Some(x.downsample()?),
-            Resampling::Up(finer) => Some(x.upsample(finer)?),
+            Resampling::Same | Resampling::Up(_) => None,
         };
-        let x = resampled.as_ref().unwrap_or(x);
-        let grid = x.grid();
-        // Scale comes before shift here, unlike in the transformer's blocks.
-        let modulation = grid.spread(&self.modulation.forward(&time.f_silu()?)?)?.f_chunk(2, 1)?;
-        let h = self.conv1.forward(&x.with(self.norm1.forward_silu(x.feats())?)?)?;
-        let mut h = self.norm2.forward(h.feats())?;
-        if let [scale, shift] = &modulation[..] {
-            h = h.f_mul(&scale.f_add_scalar(1.0)?)?.f_add(shift)?;
-        }
+        let x = halved.as_ref().unwrap_or(x);
+        // Copies of a voxel are alike until the convolution: what comes before it is computed before they are made.
+        let copy = |x: SparseTensor| match resampling {
+            Resampling::Up(finer) => x.upsample(finer),
+            Resampling::Same | Resampling::Down => Ok(x),
+        };
         let around = match &self.skip {
-            Some(skip) => &skip.forward(x.feats())?,
-            None => x.feats(),
+            Some(skip) => copy(x.with(skip.forward(x.feats())?)?)?,
+            None => copy(x.with(x.feats().shallow_clone())?)?,
         };
-        self.conv2.forward_around(&x.with(h.f_silu()?)?, around)
+        let h = self.conv1.forward(&copy(x.with(self.norm1.forward_silu(x.feats())?)?)?)?;
+        let h = h.with(self.modulate(h.feats(), h.grid(), modulation)?.f_silu_()?)?;
+        self.conv2.forward_around(&h, around.feats())
+    }
+
+    /// The norm between the convolutions.
+    fn modulate(&self, h: &Tensor, grid: &Grid, modulation: &Tensor) -> Result<Tensor> {
+        // Scale comes before shift here, unlike in the transformer's blocks.
+        let mut parts = modulation.f_chunk(2, 1)?;
+        let (Some(shift), Some(scale)) = (parts.pop(), parts.pop()) else {
+            return Err(Error::Torch("a modulation does not split into two parts".into()));
+        };
+        let mut rows = Residual::new(h.shallow_clone(), Some(grid.sample_of_row()?));
+        rows.norm(&self.norm2, Some((&shift, &scale)))
     }
 }

@@ -83,15 +83,12 @@ impl Grid {
         self.coords.device()
     }
 
-    /// Rows of samples, `[B, C]` (or `[1, C]` for all), for each voxel.
+    /// The sample of each voxel, `[N]` in i32.
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn spread(&self, per_sample: &Tensor) -> Result<Tensor> {
-        match per_sample.size2()?.0 {
-            1 => Ok(per_sample.shallow_clone()),
-            _ => Ok(per_sample.f_index_select(0, &self.coords.f_select(1, 0)?)?),
-        }
+    pub fn sample_of_row(&self) -> Result<Tensor> {
+        Ok(self.coords.f_select(1, 0)?.f_contiguous()?)
     }
 
     /// `[N, 27]` in i32: the row of each neighbour, by x, then y, then z, from -1 to 1; N where there is no voxel.

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use crate::Result;
-use crate::nn::{BlockConfig, FlowBlock, LayerNorm, Linear, Modulation, TimestepEmbedder};
-use crate::sampler::Velocity;
+use crate::nn::{BlockConfig, Contexts, FlowTorso, LayerNorm, Linear, Samples, Times};
+use crate::sampler::{Steps, Velocity};
 use crate::weights::{Checkpoint, Placement, Weights};
+use crate::{Error, Result};
 
 /// Of the norm before the output layer.
 const OUTPUT_EPS: f64 = 1e-5;
@@ -91,12 +91,9 @@ impl SparseStructureConfig {
 #[derive(Debug)]
 pub struct SparseStructureFlow {
     config: SparseStructureConfig,
-    torso: Kind,
-    timestep: TimestepEmbedder,
-    shared_modulation: Option<Modulation>,
+    torso: FlowTorso,
     input: Linear,
     position: Tensor,
-    blocks: Vec<FlowBlock>,
     output_norm: LayerNorm,
     output: Linear,
 }
@@ -118,16 +115,10 @@ impl SparseStructureFlow {
         let channels = config.model_channels;
         let patch = config.patch_size.pow(3);
         let tokens = (config.resolution / config.patch_size).pow(3);
-        let (torso, block) = (weights.torso(), config.block());
         Ok(Self {
-            torso: torso.kind(),
-            timestep: TimestepEmbedder::load(&weights.at("t_embedder"), channels)?,
-            shared_modulation: config.share_mod.then(|| Modulation::load(weights, channels)).transpose()?,
+            torso: FlowTorso::load(weights, &config.block(), config.num_blocks)?,
             input: Linear::load(&weights.at("input_layer"), config.in_channels * patch, channels)?,
             position: weights.tensor("pos_emb", &[tokens, channels])?,
-            blocks: (0..config.num_blocks)
-                .map(|index| FlowBlock::load(&torso.at("blocks").at(index), &block))
-                .collect::<Result<_>>()?,
             output_norm: LayerNorm::plain(channels, OUTPUT_EPS),
             output: Linear::load(&weights.at("out_layer"), channels, config.out_channels * patch)?,
             config,
@@ -145,27 +136,60 @@ impl SparseStructureFlow {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &Tensor, t: &Tensor, condition: &Tensor) -> Result<Tensor> {
-        let tokens = patchify(x, self.config.patch_size)?;
-        let mut h = self.input.forward(&tokens)?.f_add(&self.position)?.f_to_kind(self.torso)?;
-        let time = self.timestep.forward(t)?;
-        let time = match &self.shared_modulation {
-            Some(modulation) => modulation.forward(&time)?,
-            None => time,
-        };
-        let (time, condition) = (time.f_to_kind(self.torso)?, condition.f_to_kind(self.torso)?);
-        for block in &self.blocks {
-            h = block.forward(&h, &time, &condition)?;
-        }
-        let h = self.output_norm.forward(&h.f_to_kind(x.f_kind()?)?)?;
-        unpatchify(&self.output.forward(&h)?, self.config.patch_size, self.config.resolution)
+        let (batch, tokens) = (x.size5()?.0, self.position.size2()?.0);
+        let of_row = Tensor::f_arange(batch, (Kind::Int, x.device()))?.f_repeat_interleave_self_int(tokens, 0, None)?;
+        let (times, contexts) = (self.torso.times(t)?, self.torso.contexts(condition)?);
+        let mut velocities = self.velocities(x, &times, &[&contexts], Some(&of_row))?;
+        velocities.pop().ok_or_else(|| Error::Torch("a model gave no velocity".into()))
+    }
+
+    /// The velocity of `x [B, C, r, r, r]` under each of `conditions`.
+    fn velocities(
+        &self,
+        x: &Tensor,
+        times: &Times,
+        conditions: &[&Contexts],
+        of_row: Option<&Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        let (patch, resolution) = (self.config.patch_size, self.config.resolution);
+        let h = self.input.forward(&patchify(x, patch)?)?.f_add(&self.position)?.f_to_kind(self.torso.kind())?;
+        let (batch, tokens, _) = h.size3()?;
+        let lengths = vec![tokens; batch as usize];
+        let samples = Samples { lengths: &lengths, of_row };
+        let h = self.torso.forward(h.f_flatten(0, 1)?, samples, times, conditions)?;
+        let h = self.output.forward(&self.output_norm.forward(&h.f_to_kind(x.f_kind()?)?)?)?;
+        let velocity =
+            |rows: &Tensor| unpatchify(&rows.f_unflatten(0, [batch, tokens])?, patch, resolution);
+        h.f_chunk(conditions.len() as i64, 0)?.iter().map(velocity).collect()
     }
 }
 
 impl Velocity for SparseStructureFlow {
-    fn velocity(&self, x: &Tensor, t: f64, condition: &Tensor) -> Result<Tensor> {
-        let batch = x.size5()?.0;
-        let t = Tensor::f_full([batch], t, (Kind::Float, x.device()))?;
-        self.forward(x, &t, &condition.f_expand([batch, -1, -1], false)?)
+    fn start<'a>(&'a self, times: &[f64], conditions: &[&Tensor]) -> Result<Box<dyn Steps + 'a>> {
+        let times = Tensor::f_from_slice(times)?.f_to_kind(Kind::Float)?.f_to_device(self.position.device())?;
+        Ok(Box::new(Run {
+            model: self,
+            times: self.torso.times(&times)?,
+            conditions: conditions
+                .iter()
+                .map(|condition| self.torso.contexts(condition))
+                .collect::<Result<_>>()?,
+        }))
+    }
+}
+
+/// The model, ready for a run.
+struct Run<'a> {
+    model: &'a SparseStructureFlow,
+    times: Times,
+    conditions: Vec<Contexts>,
+}
+
+impl Steps for Run<'_> {
+    fn velocities(&self, x: &Tensor, step: usize, conditions: &[usize]) -> Result<Vec<Tensor>> {
+        let conditions: Vec<&Contexts> =
+            conditions.iter().filter_map(|&index| self.conditions.get(index)).collect();
+        self.model.velocities(x, &self.times.step(step)?, &conditions, None)
     }
 }
 
