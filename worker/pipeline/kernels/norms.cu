@@ -1,49 +1,11 @@
 // Norms followed by SiLU, in one pass over the values after one for the statistics. Sums run in a fixed order.
 
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-#include <stdint.h>
+#include "eight.cuh"
 
 namespace {
 
 constexpr int THREADS = 256;
 constexpr int MAX_BLOCKS = 1024;
-
-// Eight neighbouring values of a row.
-struct Eight {
-    float v[8];
-};
-
-__device__ Eight load(const half* x) {
-    const uint4 raw = *reinterpret_cast<const uint4*>(x);
-    const half2* pairs = reinterpret_cast<const half2*>(&raw);
-    Eight e;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        float2 pair = __half22float2(pairs[i]);
-        e.v[2 * i] = pair.x;
-        e.v[2 * i + 1] = pair.y;
-    }
-    return e;
-}
-
-__device__ Eight load(const float* x) {
-    const float4 a = reinterpret_cast<const float4*>(x)[0], b = reinterpret_cast<const float4*>(x)[1];
-    return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
-}
-
-__device__ void store(half* x, const Eight& e) {
-    uint4 raw;
-    half2* pairs = reinterpret_cast<half2*>(&raw);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) pairs[i] = __floats2half2_rn(e.v[2 * i], e.v[2 * i + 1]);
-    *reinterpret_cast<uint4*>(x) = raw;
-}
-
-__device__ void store(float* x, const Eight& e) {
-    reinterpret_cast<float4*>(x)[0] = make_float4(e.v[0], e.v[1], e.v[2], e.v[3]);
-    reinterpret_cast<float4*>(x)[1] = make_float4(e.v[4], e.v[5], e.v[6], e.v[7]);
-}
 
 __device__ float silu(float x) { return x / (1.0f + expf(-x)); }
 

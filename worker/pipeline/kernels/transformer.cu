@@ -1,8 +1,6 @@
 // What lies between the matrix products of a transformer block, in one pass each. Sums run in a fixed order.
 
-#include <cuda_fp16.h>
-#include <cuda_runtime.h>
-#include <stdint.h>
+#include "eight.cuh"
 
 // A residual stream `x` [rows, channels] that takes up a branch, and is normalised for the next one. Pointers may be null
 // where it says so. `T` is half or float.
@@ -30,48 +28,6 @@ namespace {
 
 constexpr int THREADS = 256;
 constexpr unsigned ALL = ~0u;
-
-// Eight neighbouring values of a row.
-struct Eight {
-    float v[8];
-};
-
-__device__ Eight load(const half* x) {
-    const uint4 raw = *reinterpret_cast<const uint4*>(x);
-    const half2* pairs = reinterpret_cast<const half2*>(&raw);
-    Eight e;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        const float2 pair = __half22float2(pairs[i]);
-        e.v[2 * i] = pair.x;
-        e.v[2 * i + 1] = pair.y;
-    }
-    return e;
-}
-
-__device__ Eight load(const float* x) {
-    const float4 a = reinterpret_cast<const float4*>(x)[0], b = reinterpret_cast<const float4*>(x)[1];
-    return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
-}
-
-// Stores the values and keeps them as they were rounded.
-__device__ void store(half* x, Eight& e) {
-    uint4 raw;
-    half2* pairs = reinterpret_cast<half2*>(&raw);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        pairs[i] = __floats2half2_rn(e.v[2 * i], e.v[2 * i + 1]);
-        const float2 pair = __half22float2(pairs[i]);
-        e.v[2 * i] = pair.x;
-        e.v[2 * i + 1] = pair.y;
-    }
-    *reinterpret_cast<uint4*>(x) = raw;
-}
-
-__device__ void store(float* x, Eight& e) {
-    reinterpret_cast<float4*>(x)[0] = make_float4(e.v[0], e.v[1], e.v[2], e.v[3]);
-    reinterpret_cast<float4*>(x)[1] = make_float4(e.v[4], e.v[5], e.v[6], e.v[7]);
-}
 
 template <int LANES>
 __device__ float sum_lanes(float value) {

@@ -74,17 +74,25 @@ fn dinov2_02() {
     stage.close("tokens", &model.embed(&image).unwrap().slice(1, None, None, 16));
     stage.close("x_prenorm", &model.features(&image).unwrap());
     stage.close("cond", &model.encode(&image).unwrap());
+    let half = DinoV2::load(&stage.checkpoint(), stage.half()).unwrap().encode(&image).unwrap();
+    // Normalised numbers, of size 1: ten roundings of f16.
+    stage.within("cond in f16", &half, &stage.output("cond"), 1e-2);
 }
 
+/// In f32, and within the reference's own loss of precision in f16.
 fn check_flow(name: &str) {
     let Some(stage) = Stage::open(name) else { return };
-    let model = SparseStructureFlow::load(&stage.checkpoint(), stage.placement()).unwrap();
     let (x, condition, t) = (stage.input("x"), stage.input("cond"), stage.input("t"));
-    for index in 0..3 {
-        let velocity = model.forward(&x, &t.get(index).repeat([2]), &condition).unwrap();
-        stage.close(&format!("v_{index}"), &velocity);
-    }
-    stage.close("v_per_sample_t", &model.forward(&x, &stage.input("t_per_sample"), &condition).unwrap());
+    let compare = |placement: Placement, close: &dyn Fn(&str, &Tensor)| {
+        let model = SparseStructureFlow::load(&stage.checkpoint(), placement).unwrap();
+        for index in 0..3 {
+            let velocity = model.forward(&x, &t.get(index).repeat([2]), &condition).unwrap();
+            close(&format!("v_{index}"), &velocity);
+        }
+        close("v_per_sample_t", &model.forward(&x, &stage.input("t_per_sample"), &condition).unwrap());
+    };
+    compare(stage.placement(), &|name, velocity| stage.close(name, velocity));
+    compare(stage.half(), &|name, velocity| stage.close_in_half(name, velocity));
 }
 
 #[test]

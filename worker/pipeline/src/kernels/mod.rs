@@ -8,6 +8,7 @@ pub(crate) mod flexicubes;
 pub(crate) mod norms;
 pub(crate) mod sparse_conv;
 pub(crate) mod transformer;
+pub(crate) mod upsampled_conv;
 pub(crate) mod window_attention;
 
 use std::env;

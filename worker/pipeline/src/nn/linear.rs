@@ -49,7 +49,7 @@ impl Linear {
     pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
         // cuBLAS applies it before the product leaves the registers.
         if x.device().is_cuda() && x.f_kind()? == Kind::Half && x.dim() == 2 {
-            return Ok(self.bias.f_internal_addmm_activation(x, &self.weight.f_t()?, true)?);
+            return Ok(self.bias.f_internal_addmm_activation(x, &self.weight.f_transpose(0, 1)?, true)?);
         }
         Ok(self.forward(x)?.f_gelu("tanh")?)
     }

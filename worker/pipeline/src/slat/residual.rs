@@ -73,18 +73,20 @@ impl ResidualBlock {
             Resampling::Same | Resampling::Up(_) => None,
         };
         let x = halved.as_ref().unwrap_or(x);
-        // Copies of a voxel are alike until the convolution: what comes before it is computed before they are made.
-        let copy = |x: SparseTensor| match resampling {
-            Resampling::Up(finer) => x.upsample(finer),
-            Resampling::Same | Resampling::Down => Ok(x),
-        };
         let around = match &self.skip {
-            Some(skip) => copy(x.with(skip.forward(x.feats())?)?)?,
-            None => copy(x.with(x.feats().shallow_clone())?)?,
+            Some(skip) => skip.forward(x.feats())?,
+            None => x.feats().shallow_clone(),
         };
-        let h = self.conv1.forward(&copy(x.with(self.norm1.forward_silu(x.feats())?)?)?)?;
+        let h = x.with(self.norm1.forward_silu(x.feats())?)?;
+        // Copies of a voxel are alike until the convolution: they are made as late as can be.
+        let (h, around) = match resampling {
+            Resampling::Up(finer) => {
+                (self.conv1.forward_upsampled(&h, finer)?, x.with(around)?.upsample(finer)?.feats().shallow_clone())
+            }
+            Resampling::Same | Resampling::Down => (self.conv1.forward(&h)?, around),
+        };
         let h = h.with(self.modulate(h.feats(), h.grid(), modulation)?.f_silu_()?)?;
-        self.conv2.forward_around(&h, around.feats())
+        self.conv2.forward_around(&h, &around)
     }
 
     /// The norm between the convolutions.
@@ -94,7 +96,8 @@ impl ResidualBlock {
         let (Some(shift), Some(scale)) = (parts.pop(), parts.pop()) else {
             return Err(Error::Torch("a modulation does not split into two parts".into()));
         };
-        let mut rows = Residual::new(h.shallow_clone(), Some(grid.sample_of_row()?));
+        let of_row = (modulation.size2()?.0 > 1).then(|| grid.sample_of_row()).transpose()?;
+        let mut rows = Residual::new(h.shallow_clone(), of_row);
         rows.norm(&self.norm2, Some((&shift, &scale)))
     }
 }

@@ -1,13 +1,16 @@
 //! Submanifold convolution: values move between neighbouring active voxels; no voxel becomes active.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 
+use super::grid::once;
 use super::groups::with_zero_row;
 use super::{Grid, SparseTensor, subdivision};
 use crate::Result;
 use crate::kernels::sparse_conv::{self, Around, Neighbours, Operands};
+use crate::kernels::upsampled_conv;
 use crate::weights::Weights;
 
 /// Numbers gathered at a time: 1 GB in f32.
@@ -18,6 +21,8 @@ const GATHERED: i64 = 1 << 28;
 pub struct Convolution {
     /// `[outputs, 27 · inputs]`.
     weight: Tensor,
+    /// The same as `[27 · outputs, inputs]`, once it was needed.
+    by_tap: OnceCell<Tensor>,
     bias: Tensor,
 }
 
@@ -29,7 +34,8 @@ impl Convolution {
     pub fn load(weights: &Weights, inputs: i64, outputs: i64) -> Result<Self> {
         let weights = weights.at("conv");
         let weight = weights.tensor("weight", &[outputs, 3, 3, 3, inputs])?;
-        Ok(Self { weight: weight.f_flatten(1, -1)?, bias: weights.tensor("bias", &[outputs])? })
+        let (weight, by_tap) = (weight.f_flatten(1, -1)?, OnceCell::new());
+        Ok(Self { weight, by_tap, bias: weights.tensor("bias", &[outputs])? })
     }
 
     /// `[N, inputs]` to `[N, outputs]` on the same grid.
@@ -63,6 +69,26 @@ impl Convolution {
             Some(feats) => x.with(feats),
             None => x.with(self.gather(x)?.feats().f_add(around.subdivide(x.grid())?.feats())?),
         }
+    }
+
+    /// The convolution of [`SparseTensor::upsample`]: copies are alike, so that a kernel adds up products of the coarse
+    /// values, of which there are fewer.
+    ///
+    /// # Errors
+    /// As [`SparseTensor::upsample`].
+    pub fn forward_upsampled(&self, x: &SparseTensor, finer: &Rc<Grid>) -> Result<SparseTensor> {
+        if upsampled_conv::suits(x.feats()) {
+            let outputs = self.bias.size1()?;
+            let by_tap = once(&self.by_tap, || {
+                Ok(self.weight.f_unflatten(1, [27, -1])?.f_transpose(0, 1)?.f_contiguous()?.f_flatten(0, 1)?)
+            })?;
+            let products = x.feats().f_linear(by_tap, None::<Tensor>)?.f_unflatten(1, [27, outputs])?;
+            let parent = finer.children()?.group_of_row();
+            if let Some(feats) = upsampled_conv::add_products(&products, finer.neighbours()?, parent, &self.bias)? {
+                return SparseTensor::new(Rc::clone(finer), feats);
+            }
+        }
+        self.forward(&x.upsample(finer)?)
     }
 
     fn convolve(&self, x: &SparseTensor, around: Around) -> Result<Option<Tensor>> {
@@ -266,7 +292,8 @@ mod tests {
         let x = SparseTensor::new(Grid::new(active.copy()).unwrap(), random(&[active.size()[0], 4])).unwrap();
         let finer = x.grid().subdivided().unwrap();
         let (weight, bias) = (random(&[5, 27, 4]), random(&[5]));
-        let slow = Convolution { weight: weight.flatten(1, -1), bias: bias.copy() };
+        let slow =
+            Convolution { weight: weight.flatten(1, -1), by_tap: OnceCell::new(), bias: bias.copy() };
         let slow = slow.forward(&x.subdivide(&finer).unwrap()).unwrap();
         let fast = SubdividingConvolution::new(&weight, bias).unwrap().forward(&x, &finer).unwrap();
         let error = (fast.feats() - slow.feats()).abs().max().double_value(&[]);

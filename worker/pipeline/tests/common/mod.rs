@@ -37,6 +37,7 @@ struct Meta {
 #[derive(Deserialize)]
 struct Tolerance {
     suggested_atol_fp32: f64,
+    max_abs_diff_fp16_emulated: Option<f64>,
 }
 
 impl Stage {
@@ -81,6 +82,11 @@ impl Stage {
         Placement::float(self.device)
     }
 
+    /// The test device, with torsos in f16.
+    pub fn half(&self) -> Placement {
+        Placement { torso: Kind::Half, ..self.placement() }
+    }
+
     /// A tensor of `inputs.safetensors`, on the test device.
     pub fn input(&self, name: &str) -> Tensor {
         self.tensor("inputs.safetensors", name).to_device(self.device)
@@ -105,6 +111,13 @@ impl Stage {
             .get(name)
             .unwrap_or_else(|| panic!("{} states no tolerance for {name}", self.name));
         self.within(name, actual, &self.output(name), tolerance.suggested_atol_fp32);
+    }
+
+    /// Compares what a torso in f16 gives: within how far the reference's own f16 is from its f32.
+    pub fn close_in_half(&self, name: &str, actual: &Tensor) {
+        let tolerance = self.meta.tolerance.get(name).and_then(|stated| stated.max_abs_diff_fp16_emulated);
+        let tolerance = tolerance.unwrap_or_else(|| panic!("{} states no f16 figure for {name}", self.name));
+        self.within(&format!("{name} in f16"), actual, &self.output(name), tolerance);
     }
 
     /// Compares with the output `name` exactly.
