@@ -1,6 +1,6 @@
 //! Linear layers and the perceptron of a transformer block.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::Result;
 use crate::weights::Weights;
@@ -41,18 +41,6 @@ impl Linear {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }
-
-    /// The tanh-approximated GELU of it.
-    ///
-    /// # Errors
-    /// When libtorch fails.
-    pub fn forward_gelu(&self, x: &Tensor) -> Result<Tensor> {
-        // cuBLAS applies it before the product leaves the registers.
-        if x.device().is_cuda() && x.f_kind()? == Kind::Half && x.dim() == 2 {
-            return Ok(self.bias.f_internal_addmm_activation(x, &self.weight.f_transpose(0, 1)?, true)?);
-        }
-        Ok(self.forward(x)?.f_gelu("tanh")?)
-    }
 }
 
 /// Linear, tanh-approximated GELU, linear; stored as `mlp.0` and `mlp.2`.
@@ -80,6 +68,6 @@ impl Mlp {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&self.up.forward_gelu(x)?)
+        self.down.forward(&self.up.forward(x)?.f_gelu_("tanh")?)
     }
 }

@@ -227,7 +227,7 @@ mod tests {
         let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Half, grid.device()));
         let x = SparseTensor::new(Rc::clone(grid), random(&[grid.len(), inputs])).unwrap();
         let weight = random(&[outputs, 27 * inputs]) / (27.0 * inputs as f64).sqrt();
-        let convolution = Convolution { weight, bias: random(&[outputs]) };
+        let convolution = Convolution { weight, by_tap: OnceCell::new(), bias: random(&[outputs]) };
         let around = random(&[grid.len(), outputs]);
         let Some(fast) = convolution.convolve(&x, Around::Voxels(&around)).unwrap() else { return };
         let slow = convolution.gather(&x).unwrap().feats() + &around;
