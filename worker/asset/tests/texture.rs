@@ -33,9 +33,10 @@ fn sphere(parts: u32) -> Mesh {
         }
     }
     let mesh = Mesh::new(vertices, faces, Paint::None);
-    trellis_asset::postprocess::clean(&mesh)
-        .map(|mesh| Mesh::new(mesh.vertices, mesh.faces, Paint::None))
-        .unwrap()
+    match trellis_asset::postprocess::clean(&mesh) {
+        Ok(mesh) => Mesh::new(mesh.vertices, mesh.faces, Paint::None),
+        Err(error) => panic!("{error}"),
+    }
 }
 
 fn pattern(point: [f32; 3]) -> [f32; 3] {

@@ -7,6 +7,7 @@
 mod bvh;
 mod field;
 mod fill;
+mod flats;
 mod shade;
 mod splats;
 mod surface;

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::bvh::Bounds;
+use super::flats::Flats;
 use super::shade::Volume;
 use super::view::{Look, View};
 use crate::Gaussians;
@@ -11,11 +12,9 @@ use crate::mesh::{dot, minus};
 /// The constant spherical harmonic.
 const HARMONIC: f32 = 0.282_094_8;
 /// Gaussians end at so many standard deviations.
-const DEVIATIONS: f32 = 3.0;
+pub(super) const DEVIATIONS: f32 = 3.0;
 /// What is less opaque does not show in 8 bits.
 const LEAST_OPACITY: f32 = 1.0 / 255.0;
-/// A look ends where less than this is still to be seen.
-const LEAST_TRANSMITTANCE: f32 = 0.01;
 /// So many around one cell are looked at, the most opaque ones.
 const MAX_NEAR: usize = 4096;
 /// The blur by what a texel shows ends at so many cells: across more, one side of a thin thing would show on the other.
@@ -34,13 +33,14 @@ pub(super) struct Splats {
     footprint: f32,
 }
 
+/// One Gaussian.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Splat {
-    position: [f32; 3],
+    pub(super) position: [f32; 3],
     /// xx, xy, xz, yy, yz, zz.
-    covariance: [f32; 6],
-    color: [f32; 3],
-    opacity: f32,
+    pub(super) covariance: [f32; 6],
+    pub(super) color: [f32; 3],
+    pub(super) opacity: f32,
     radius: f32,
 }
 
@@ -89,27 +89,6 @@ fn splat(gaussians: &Gaussians, index: usize) -> Option<Splat> {
     (finite && opacity >= LEAST_OPACITY).then_some(Splat { position, covariance, color, opacity, radius })
 }
 
-/// Gaussians in the plane across a direction, the outermost first.
-pub(super) struct Flats {
-    flats: Vec<Flat>,
-    /// The greatest of theirs.
-    depth: f32,
-}
-
-/// A Gaussian in the plane across a direction.
-struct Flat {
-    /// Right, up and outwards.
-    place: [f32; 3],
-    /// The inverse of its covariance there.
-    inverse: [f32; 3],
-    /// How much farther outwards it is densest, for each step right and up.
-    slope: [f32; 2],
-    /// How far it reaches outwards.
-    depth: f32,
-    opacity: f32,
-    color: [f32; 3],
-}
-
 impl Volume for Splats {
     type Near = Vec<Splat>;
     type Seen = Flats;
@@ -131,43 +110,18 @@ impl Volume for Splats {
     }
 
     fn seen(&self, near: &Vec<Splat>, view: &View, window: &Bounds) -> Flats {
-        let flat = |splat: &Splat| {
-            let place = view.place(splat.position);
-            let beyond = |axis: usize| {
-                place[axis] + splat.radius < window.min[axis] || place[axis] - splat.radius > window.max[axis]
+        let wanted = |splat: &Splat, place: [f32; 3]| {
+            let within = |axis: usize| {
+                place[axis] + splat.radius >= window.min[axis]
+                    && place[axis] - splat.radius <= window.max[axis]
             };
-            (!(0..3).any(beyond)).then(|| self.flat(splat, view, place))
+            (0..3).all(within)
         };
-        let mut flats: Vec<_> = near.iter().filter_map(flat).collect();
-        flats.sort_by(|a, b| b.place[2].total_cmp(&a.place[2]));
-        let depth = flats.iter().map(|flat| flat.depth).fold(0.0, f32::max);
-        Flats { flats, depth }
+        Flats::new(near, view, self.footprint, wanted)
     }
 
-    /// From outside to inside, as the reference's rasteriser blends: in the order of the centres. A Gaussian belongs to the look if it is densest
-    /// on the line within the look.
     fn look(&self, seen: &Flats, look: &Look) -> [f32; 4] {
-        let [x, y, depth] = look.place;
-        let (outermost, innermost) = (depth + look.outside, depth - look.inside);
-        let first = seen.flats.partition_point(|flat| flat.place[2] > outermost + seen.depth);
-        let (mut sum, mut transmittance) = ([0.0f32; 3], 1.0f32);
-        for flat in &seen.flats[first..] {
-            if flat.place[2] < innermost - seen.depth || transmittance < LEAST_TRANSMITTANCE {
-                break;
-            }
-            let (dx, dy) = (x - flat.place[0], y - flat.place[1]);
-            let [a, b, c] = flat.inverse;
-            let square = a * dx * dx + 2.0 * b * dx * dy + c * dy * dy;
-            let densest = flat.place[2] + flat.slope[0] * dx + flat.slope[1] * dy;
-            if square < DEVIATIONS * DEVIATIONS && densest <= outermost && densest >= innermost {
-                let alpha = (flat.opacity * (-0.5 * square).exp()).min(0.99);
-                for (sum, color) in sum.iter_mut().zip(flat.color) {
-                    *sum += transmittance * alpha * color;
-                }
-                transmittance *= 1.0 - alpha;
-            }
-        }
-        [sum[0], sum[1], sum[2], 1.0 - transmittance]
+        seen.look(look)
     }
 
     fn around(&self, near: &Vec<Splat>, point: [f32; 3], reach: f32) -> [f32; 4] {
@@ -181,32 +135,6 @@ impl Volume for Splats {
             }
         }
         sum
-    }
-}
-
-impl Splats {
-    fn flat(&self, splat: &Splat, view: &View, place: [f32; 3]) -> Flat {
-        let [xx, xy, xz, yy, yz, zz] = splat.covariance;
-        let times = |v: [f32; 3]| [dot([xx, xy, xz], v), dot([xy, yy, yz], v), dot([xz, yz, zz], v)];
-        let (right, up) = (times(view.right), times(view.up));
-        let (a, b, c) = (dot(right, view.right), dot(right, view.up), dot(up, view.up));
-        let (along_right, along_up) = (dot(right, view.outwards), dot(up, view.outwards));
-        let sharp = (a * c - b * b).max(0.0);
-        // Blurred by what a texel shows, and as much more transparent (Yu et al., "Mip-Splatting", 2024).
-        let (a, c) = (a + self.footprint, c + self.footprint);
-        let blurred = (a * c - b * b).max(f32::MIN_POSITIVE);
-        let inverse = [c / blurred, -b / blurred, a / blurred];
-        Flat {
-            place,
-            inverse,
-            slope: [
-                inverse[0] * along_right + inverse[1] * along_up,
-                inverse[1] * along_right + inverse[2] * along_up,
-            ],
-            depth: DEVIATIONS * dot(times(view.outwards), view.outwards).max(0.0).sqrt(),
-            opacity: splat.opacity * (sharp / blurred).sqrt(),
-            color: splat.color,
-        }
     }
 }
 
