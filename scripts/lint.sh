@@ -43,6 +43,7 @@ check "licences and bans" cargo deny --offline --log-level error check bans lice
 check "one TLS provider" one_tls_provider
 check "generated files" run crdgen --check
 check charts charts
+check "asset files" scripts/validate-assets.sh
 
 [ ${#failed[@]} = 0 ] || {
     echo "lint: ${failed[*]} failed"

@@ -3,7 +3,11 @@
 //! `assets write FOLDER` writes each of them, for programs of others to check (`scripts/validate-assets.sh`), with their counts and bounds in
 //! `expected.json`. `assets bench` prints the times of writing and drawing.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a developer's tool: it may panic, and it prints its result")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a developer's tool: it may panic, and it prints its result"
+)]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -44,7 +48,13 @@ fn write(folder: &Path) {
         file(&format!("{name}-compressed"), mesh.into(), Format::Glb, compressed, &facts);
     }
     for (name, texture) in [("textured-jpeg", TextureFormat::Jpeg), ("textured-webp", TextureFormat::WebP)] {
-        file(name, (&textured).into(), Format::Glb, Options { texture, ..Options::default() }, &mesh_facts(&textured));
+        file(
+            name,
+            (&textured).into(),
+            Format::Glb,
+            Options { texture, ..Options::default() },
+            &mesh_facts(&textured),
+        );
     }
     for format in [Format::Ply, Format::Splat, Format::Spz] {
         file("gaussians", (&cloud).into(), format, Options::default(), &cloud_facts(&cloud));
@@ -81,9 +91,19 @@ fn bench() {
     for format in [Format::Glb, Format::Obj, Format::Ply, Format::Stl, Format::Usdz] {
         time_writing("600,000 faces, coloured", &large, format, Options::default());
     }
-    time_writing("600,000 faces, compressed", &large, Format::Glb, Options { compress: true, ..Options::default() });
+    time_writing(
+        "600,000 faces, compressed",
+        &large,
+        Format::Glb,
+        Options { compress: true, ..Options::default() },
+    );
     for texture in [TextureFormat::Png, TextureFormat::Jpeg, TextureFormat::WebP] {
-        time_writing(&format!("30,000 faces, 1024² {texture:?}"), &textured, Format::Glb, Options { texture, ..Options::default() });
+        time_writing(
+            &format!("30,000 faces, 1024² {texture:?}"),
+            &textured,
+            Format::Glb,
+            Options { texture, ..Options::default() },
+        );
     }
     for format in [Format::Ply, Format::Splat, Format::Spz] {
         time_writing("640,000 Gaussians", &cloud, format, Options::default());

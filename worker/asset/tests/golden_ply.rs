@@ -46,9 +46,11 @@ fn parts(file: &[u8]) -> (&[u8], Vec<f32>) {
 fn the_file_is_the_references() {
     let bytes = fixture("outputs.safetensors");
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    for (sample, axes, name) in
-        [("g0", Axes::YDown, "g0.ply"), ("g1", Axes::YDown, "g1.ply"), ("g1", Axes::ZUp, "g1_no_transform.ply")]
-    {
+    for (sample, axes, name) in [
+        ("g0", Axes::YDown, "g0.ply"),
+        ("g1", Axes::YDown, "g1.ply"),
+        ("g1", Axes::ZUp, "g1_no_transform.ply"),
+    ] {
         let (expected, written) = (fixture(name), ply::gaussians(&gaussians(&tensors, sample), axes));
         let ((expected_header, expected), (header, written)) = (parts(&expected), parts(&written));
         assert_eq!(String::from_utf8_lossy(header), String::from_utf8_lossy(expected_header), "{name}");
@@ -57,7 +59,12 @@ fn the_file_is_the_references() {
         for (index, (a, b)) in written.iter().zip(&expected).enumerate() {
             // The reference computes logarithms with vector instructions, whose last bit is not that of the C library.
             let off = (a - b).abs() / b.abs().max(1.0);
-            assert!(off <= 4e-7, "{name}: Gaussian {}, column {}: {a} for {b}", index / COLUMNS, index % COLUMNS);
+            assert!(
+                off <= 4e-7,
+                "{name}: Gaussian {}, column {}: {a} for {b}",
+                index / COLUMNS,
+                index % COLUMNS
+            );
             differing += usize::from(a.to_bits() != b.to_bits());
         }
         println!("{name}: {differing} of {} numbers differ in their last bit", written.len());

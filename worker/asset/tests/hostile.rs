@@ -16,11 +16,17 @@ fn files() -> Vec<(Format, Vec<u8>)> {
     for format in Format::ALL.into_iter().filter(|format| format.is_readable()) {
         for asset in assets.into_iter().filter(|asset| format.holds(*asset)) {
             for compress in [false, true] {
-                files.push((format, formats::write(asset, format, &Options { compress, ..Options::default() }).unwrap()));
+                files.push((
+                    format,
+                    formats::write(asset, format, &Options { compress, ..Options::default() }).unwrap(),
+                ));
             }
         }
     }
-    files.push((Format::Obj, b"v 0 0 0 1 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvn 0 0 1\no a\nf 1/1/1 2/1/1 3/1/1\nf -1 -2 -3\n".to_vec()));
+    files.push((
+        Format::Obj,
+        b"v 0 0 0 1 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvn 0 0 1\no a\nf 1/1/1 2/1/1 3/1/1\nf -1 -2 -3\n".to_vec(),
+    ));
     files.push((Format::Stl, b"solid\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendsolid\n".to_vec()));
     files.push((Format::Ply, b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n".to_vec()));
     files
@@ -39,7 +45,17 @@ enum Change {
 
 fn change() -> impl Strategy<Value = Change> {
     let at = any::<prop::sample::Index>;
-    let word = prop::sample::select(vec![0, 1, 0x7F, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, u32::MAX, 0x7FC0_0000, 0xFF80_0000]);
+    let word = prop::sample::select(vec![
+        0,
+        1,
+        0x7F,
+        0xFFFF,
+        0x7FFF_FFFF,
+        0x8000_0000,
+        u32::MAX,
+        0x7FC0_0000,
+        0xFF80_0000,
+    ]);
     prop_oneof![
         4 => (at(), any::<u8>()).prop_map(|(at, byte)| Change::Byte(at, byte)),
         3 => (at(), word).prop_map(|(at, word)| Change::Word(at, word)),

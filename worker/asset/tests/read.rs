@@ -48,7 +48,10 @@ fn meshes_come_back_as_they_were() {
         };
         let Paint::Vertices(expected) = &original.paint else { panic!() };
         let worst = worst(&at_corners(&read, colors), &at_corners(&original, expected));
-        assert!(worst < if format == Format::Ply { 0.002 } else { 1e-5 }, "{format}: colours are off by {worst}");
+        assert!(
+            worst < if format == Format::Ply { 0.002 } else { 1e-5 },
+            "{format}: colours are off by {worst}"
+        );
     }
 }
 
@@ -59,7 +62,9 @@ fn textures_come_back_as_they_were() {
     for (format, compress) in [(Format::Glb, false), (Format::Glb, true), (Format::Obj, false)] {
         let options = Options { compress, ..Options::default() };
         let read = mesh(&round((&original).into(), format, &options), format);
-        let Paint::Texture { coordinates: read_coordinates, picture: read_picture } = &read.paint else { panic!() };
+        let Paint::Texture { coordinates: read_coordinates, picture: read_picture } = &read.paint else {
+            panic!()
+        };
         assert_eq!(read_picture, picture, "{format}");
         if !compress {
             let worst = worst(&at_corners(&read, read_coordinates), &at_corners(&original, coordinates));
@@ -80,8 +85,11 @@ fn a_compressed_glb_is_small_and_close() {
     let read = mesh(&small, Format::Glb);
     assert_eq!((read.faces.len(), read.vertices.len()), (original.faces.len(), original.vertices.len()));
     // Vertices come in another order: each has one of the original beside it, with its normal and colour.
-    let (Paint::Vertices(colors), Paint::Vertices(expected)) = (&read.paint, &original.paint) else { panic!() };
-    let distance = |a: [f32; 3], b: [f32; 3]| (0..3).map(|axis| (a[axis] - b[axis]).abs()).fold(0.0, f32::max);
+    let (Paint::Vertices(colors), Paint::Vertices(expected)) = (&read.paint, &original.paint) else {
+        panic!()
+    };
+    let distance =
+        |a: [f32; 3], b: [f32; 3]| (0..3).map(|axis| (a[axis] - b[axis]).abs()).fold(0.0, f32::max);
     for (index, vertex) in read.vertices.iter().enumerate().step_by(97) {
         let near = (0..original.vertices.len()).min_by(|&a, &b| {
             distance(original.vertices[a], *vertex).total_cmp(&distance(original.vertices[b], *vertex))
@@ -155,7 +163,8 @@ fn text_of_others_is_read_as_they_mean_it() {
     let read = mesh(stl.as_bytes(), Format::Stl);
     assert_eq!((read.vertices.len(), read.faces.len()), (3, 1));
 
-    let text = "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 0 -1\nv 0 1 0\nusemtl red\nf 1 2 3\nusemtl blue\nf -4 -2 -1\n";
+    let text =
+        "mtllib a.mtl\nv 0 0 0\nv 1 0 0\nv 0 0 -1\nv 0 1 0\nusemtl red\nf 1 2 3\nusemtl blue\nf -4 -2 -1\n";
     let material = "newmtl red\nKd 1 0 0\nnewmtl blue\nKd 0 0 1\n";
     let read = obj::read(text.as_bytes(), &mut |name| (name == "a.mtl").then(|| material.into())).unwrap();
     assert_eq!(read.vertices[2], [0.0, 1.0, 0.0], "y is up in OBJ, z in the model");
@@ -183,7 +192,8 @@ fn glb(document: &serde_json::Value, binary: &[u8]) -> Vec<u8> {
 fn two_nodes() -> (serde_json::Value, Vec<u8>) {
     let positions = [[0.0f32, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
     let binary = positions.as_flattened().iter().flat_map(|value| value.to_le_bytes()).collect();
-    let primitive = |material| serde_json::json!({"primitives": [{"attributes": {"POSITION": 0}, "material": material}]});
+    let primitive =
+        |material| serde_json::json!({"primitives": [{"attributes": {"POSITION": 0}, "material": material}]});
     let document = serde_json::json!({
         "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "children": [1], "translation": [10, 0, 0]}, {"mesh": 1, "scale": [-2, 1, 1]}],
@@ -217,7 +227,9 @@ fn a_glb_that_cannot_be_true_is_refused() {
     };
     assert!(refused(&|document| document["nodes"][1]["children"] = serde_json::json!([0])).contains("tree"));
     assert!(refused(&|document| document["accessors"][0]["count"] = 4.into()).contains("beyond its view"));
-    assert!(refused(&|document| document["accessors"][0]["count"] = 1_000_000_000.into()).contains("more than"));
+    assert!(
+        refused(&|document| document["accessors"][0]["count"] = 1_000_000_000.into()).contains("more than")
+    );
     assert!(refused(&|document| document["accessors"][0]["byteOffset"] = u64::MAX.into()).contains("beyond"));
     assert!(refused(&|document| document["nodes"][1]["mesh"] = 7.into()).contains("lacks mesh 7"));
     assert!(refused(&|document| document["buffers"][0]["uri"] = "model.bin".into()).contains("beside it"));
@@ -229,7 +241,11 @@ fn a_glb_that_cannot_be_true_is_refused() {
 
 #[test]
 fn counts_beyond_the_file_cost_nothing() {
-    let ply = |count: &str| format!("ply\nformat binary_little_endian 1.0\nelement vertex {count}\nproperty float x\nend_header\n");
+    let ply = |count: &str| {
+        format!(
+            "ply\nformat binary_little_endian 1.0\nelement vertex {count}\nproperty float x\nend_header\n"
+        )
+    };
     for count in ["3", "20000000", "18446744073709551615"] {
         assert!(formats::read(ply(count).as_bytes(), Format::Ply).is_err());
     }
@@ -240,5 +256,7 @@ fn counts_beyond_the_file_cost_nothing() {
     spz.extend([0xFF, 0xFF, 0x0F, 0x01, 0, 12, 0, 0]);
     let mut file = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
     std::io::Write::write_all(&mut file, &spz).unwrap();
-    assert!(formats::read(&file.finish().unwrap(), Format::Spz).unwrap_err().to_string().contains("ends before"));
+    assert!(
+        formats::read(&file.finish().unwrap(), Format::Spz).unwrap_err().to_string().contains("ends before")
+    );
 }

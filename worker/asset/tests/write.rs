@@ -115,7 +115,8 @@ fn the_same_asset_gives_the_same_bytes_on_one_thread_and_on_many() {
         let mut files = vec![];
         for format in Format::ALL {
             for asset in assets.into_iter().filter(|asset| format.holds(*asset)) {
-                files.extend(options.iter().filter_map(|options| formats::write(asset, format, options).ok()));
+                files
+                    .extend(options.iter().filter_map(|options| formats::write(asset, format, options).ok()));
             }
         }
         files

@@ -23,7 +23,9 @@ pub(super) enum Storage {
 
 /// An archive of named files.
 pub(super) fn write(files: &[(String, Vec<u8>)], storage: Storage) -> Result<Vec<u8>> {
-    let failed = |error: &dyn std::fmt::Display| Error::InvalidInput(format!("the archive could not be written: {error}"));
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::InvalidInput(format!("the archive could not be written: {error}"))
+    };
     let options = SimpleFileOptions::DEFAULT.unix_permissions(0o644);
     let options = match storage {
         Storage::Compressed => options.compression_method(CompressionMethod::Deflated),
@@ -51,14 +53,20 @@ impl<'a> Files<'a> {
 
     /// The name of the first file with this extension.
     pub(super) fn with_extension(&self, extension: &str) -> Option<String> {
-        let ends = |name: &std::borrow::Cow<'_, str>| name.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case(extension));
-        (0..self.archive.len()).filter_map(|index| self.archive.name_for_index(index)?.ok()).find(ends).map(|name| name.into_owned())
+        let ends = |name: &std::borrow::Cow<'_, str>| {
+            name.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case(extension))
+        };
+        (0..self.archive.len())
+            .filter_map(|index| self.archive.name_for_index(index)?.ok())
+            .find(ends)
+            .map(|name| name.into_owned())
     }
 
     /// The bytes of a file.
     pub(super) fn read(&mut self, name: &str) -> Result<Vec<u8>> {
         let format = self.format;
-        let file = self.archive.by_name(name).map_err(|error| damaged(format, format_args!("{name}: {error}")))?;
+        let file =
+            self.archive.by_name(name).map_err(|error| damaged(format, format_args!("{name}: {error}")))?;
         let mut bytes = vec![];
         let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
         read.map_err(|error| damaged(format, format_args!("{name}: {error}")))?;

@@ -60,9 +60,8 @@ fn gaussians(gaussians: &Gaussians) -> Result<()> {
     if [harmonics.len(), opacities.len(), scales.len(), rotations.len()] != [count; 4] {
         return Err(Error::Damaged("its lists differ in length".to_owned()));
     }
-    if !(finite(positions) && finite(harmonics) && finite(scales) && finite(rotations))
-        || !opacities.iter().all(|opacity| opacity.is_finite())
-    {
+    let vectors = finite(positions) && finite(harmonics) && finite(scales) && finite(rotations);
+    if !vectors || opacities.iter().any(|opacity| !opacity.is_finite()) {
         return Err(Error::Damaged("it holds numbers that are not finite".to_owned()));
     }
     Ok(())

@@ -158,7 +158,10 @@ impl Format {
         };
         Self::ALL.iter().find(known).copied().ok_or_else(|| {
             let known = list(Self::ALL.iter().copied());
-            Error::InvalidInput(format!("{}: the name tells no known format; there is {known}", path.display()))
+            Error::InvalidInput(format!(
+                "{}: the name tells no known format; there is {known}",
+                path.display()
+            ))
         })
     }
 }

@@ -2,9 +2,9 @@
 //! first. Positions and standard deviations are floats, sRGB colour with opacity and the orientation bytes. The axes are those of the PLY files that
 //! it is made from: y down.
 
+use super::Format;
 use super::check::{self, damaged, read_gaussians};
 use super::ply::Axes;
-use super::Format;
 use crate::gaussians::Turn;
 use crate::{Gaussians, Result};
 
@@ -43,7 +43,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Gaussians> {
     let turn: Turn = Axes::YDown.turn().inverse();
     let mut gaussians = Gaussians::default();
     for row in rows {
-        let float = |index: usize| f32::from_le_bytes([row[index * 4], row[index * 4 + 1], row[index * 4 + 2], row[index * 4 + 3]]);
+        let float = |index: usize| {
+            f32::from_le_bytes([row[index * 4], row[index * 4 + 1], row[index * 4 + 2], row[index * 4 + 3]])
+        };
         gaussians.positions.push(turn.position([float(0), float(1), float(2)]));
         gaussians.scales.push([float(3), float(4), float(5)]);
         gaussians.push_color([row[24], row[25], row[26]].map(|value| f32::from(value) / 255.0));

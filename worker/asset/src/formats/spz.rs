@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
-use super::check::{self, damaged, read_gaussians};
 use super::Format;
+use super::check::{self, damaged, read_gaussians};
 use crate::gaussians::Turn;
 use crate::{Error, Gaussians, Result};
 
@@ -39,7 +39,9 @@ pub(super) fn write(gaussians: &Gaussians) -> Result<Vec<u8>> {
         }
     }
     body.extend(gaussians.opacities.iter().map(|opacity| byte(opacity * 255.0)));
-    body.extend(gaussians.harmonics.as_flattened().iter().map(|value| byte(value * (COLOR_SCALE * 255.0) + 127.5)));
+    body.extend(
+        gaussians.harmonics.as_flattened().iter().map(|value| byte(value * (COLOR_SCALE * 255.0) + 127.5)),
+    );
     body.extend(gaussians.scales.as_flattened().iter().map(|scale| byte((scale.ln() + 10.0) * 16.0)));
     body.extend(gaussians.rotations.iter().flat_map(|rotation| pack(turn.rotation(*rotation)).to_le_bytes()));
 
@@ -51,7 +53,8 @@ pub(super) fn write(gaussians: &Gaussians) -> Result<Vec<u8>> {
 
 /// As many binary places as leave room for the farthest position in 24 bits.
 fn fraction_bits(gaussians: &Gaussians) -> Result<u8> {
-    let farthest = gaussians.positions.as_flattened().iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let farthest =
+        gaussians.positions.as_flattened().iter().fold(0.0f32, |most, value| most.max(value.abs()));
     let fits = |bits: &u8| f64::from(farthest) * f64::from(1u32 << bits) < f64::from((1 << 23) - 1);
     (0..=LARGEST_FRACTION).rev().find(fits).ok_or_else(|| {
         Error::InvalidInput("the Gaussians reach farther than an spz file can hold (8388607)".to_owned())
@@ -66,7 +69,8 @@ fn byte(value: f32) -> u8 {
 /// size and one of sign.
 fn pack([w, x, y, z]: [f32; 4]) -> u32 {
     let parts = [x, y, z, w];
-    let largest = (1..4).fold(0, |best, index| if parts[index].abs() > parts[best].abs() { index } else { best });
+    let largest =
+        (1..4).fold(0, |best, index| if parts[index].abs() > parts[best].abs() { index } else { best });
     let flip = parts[largest] < 0.0;
     let mut packed = largest as u32;
     for (index, part) in parts.iter().enumerate() {
@@ -112,7 +116,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Gaussians> {
         return Err(damaged(Format::Spz, format_args!("it is of version {version}; 2 and 3 are supported")));
     }
     let [degree, bits, flags, _] = [header[12], header[13], header[14], header[15]];
-    let more = *MORE_HARMONICS.get(usize::from(degree)).ok_or_else(|| broken("its harmonics are of an unknown degree"))?;
+    let more = *MORE_HARMONICS
+        .get(usize::from(degree))
+        .ok_or_else(|| broken("its harmonics are of an unknown degree"))?;
     if bits > 31 || flags & !ANTIALIASED != 0 {
         return Err(broken("it has extensions, which are not supported"));
     }
@@ -148,9 +154,15 @@ fn columns(body: &[u8], count: usize, bits: u8, rotation: usize) -> Gaussians {
     };
     Gaussians {
         positions: positions.chunks_exact(9).map(position).collect(),
-        harmonics: colors.chunks_exact(3).map(|color| triple(color, |value| (value / 255.0 - 0.5) / COLOR_SCALE)).collect(),
+        harmonics: colors
+            .chunks_exact(3)
+            .map(|color| triple(color, |value| (value / 255.0 - 0.5) / COLOR_SCALE))
+            .collect(),
         opacities: opacities.iter().map(|&opacity| f32::from(opacity) / 255.0).collect(),
-        scales: scales.chunks_exact(3).map(|scale| triple(scale, |value| (value / 16.0 - 10.0).exp())).collect(),
+        scales: scales
+            .chunks_exact(3)
+            .map(|scale| triple(scale, |value| (value / 16.0 - 10.0).exp()))
+            .collect(),
         rotations: rotations.chunks_exact(rotation).map(|bytes| turn.rotation(orientation(bytes))).collect(),
     }
 }

@@ -29,13 +29,17 @@ pub(super) fn write(mesh: &Mesh) -> Result<Vec<u8>> {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<Mesh> {
-    let count = bytes.get(HEADER..HEADER + 4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]) as usize);
+    let count = bytes
+        .get(HEADER..HEADER + 4)
+        .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]) as usize);
     // Some programs begin binary files with `solid` too: the length tells them apart.
     let whole = count.is_some_and(|count| count.checked_mul(TRIANGLE) == Some(bytes.len() - HEADER - 4));
     let mut merge = Merge::default();
     let faces = match count {
         _ if !whole && bytes.trim_ascii_start().starts_with(b"solid") => text(bytes, &mut merge)?,
-        Some(count) if bytes.len() - HEADER - 4 >= check::count(Format::Stl, "triangles", count)? * TRIANGLE => {
+        Some(count)
+            if bytes.len() - HEADER - 4 >= check::count(Format::Stl, "triangles", count)? * TRIANGLE =>
+        {
             binary(&bytes[HEADER + 4..][..count * TRIANGLE], &mut merge)
         }
         _ => return Err(damaged(Format::Stl, "it ends before its last triangle")),

@@ -78,12 +78,8 @@ pub(super) fn encode(picture: &RgbImage, format: TextureFormat) -> Result<Vec<u8
     let mut file = Cursor::new(vec![]);
     let written = match format {
         TextureFormat::Png => {
-            PngEncoder::new_with_quality(&mut file, CompressionType::Default, FilterType::Adaptive).write_image(
-                picture.as_raw(),
-                width,
-                height,
-                ExtendedColorType::Rgb8,
-            )
+            PngEncoder::new_with_quality(&mut file, CompressionType::Default, FilterType::Adaptive)
+                .write_image(picture.as_raw(), width, height, ExtendedColorType::Rgb8)
         }
         TextureFormat::Jpeg => JpegEncoder::new_with_quality(&mut file, QUALITY).encode_image(picture),
         TextureFormat::WebP => return webp(picture),
@@ -102,7 +98,8 @@ fn webp(picture: &RgbImage) -> Result<Vec<u8>> {
 
 /// The picture in a file inside an asset file of `format`. Transparency is dropped.
 pub(super) fn decode(format: Format, bytes: &[u8]) -> Result<RgbImage> {
-    let broken = |error: &dyn std::fmt::Display| damaged(format, format_args!("its texture is broken: {error}"));
+    let broken =
+        |error: &dyn std::fmt::Display| damaged(format, format_args!("its texture is broken: {error}"));
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| broken(&error))?;
     let mut limits = Limits::default();

@@ -98,7 +98,10 @@ fn material(texture: Option<&str>) -> String {
                 reader("float2", "st", "")
             ),
         ),
-        None => ("Reader.outputs:result", reader("float3", "displayColor", "float3 inputs:fallback = (0.214, 0.214, 0.214)\n            ")),
+        None => (
+            "Reader.outputs:result",
+            reader("float3", "displayColor", "float3 inputs:fallback = (0.214, 0.214, 0.214)\n            "),
+        ),
     };
     format!(
         "    def Material \"Material\"\n    {{\n        \
@@ -112,7 +115,9 @@ fn material(texture: Option<&str>) -> String {
 
 fn extent(points: &[[f32; 3]]) -> ([f32; 3], [f32; 3]) {
     let bound = |pick: fn(f32, f32) -> f32, start: f32| {
-        points.iter().fold([start; 3], |bound, point| std::array::from_fn(|axis| pick(bound[axis], point[axis])))
+        points
+            .iter()
+            .fold([start; 3], |bound, point| std::array::from_fn(|axis| pick(bound[axis], point[axis])))
     };
     (bound(f32::min, f32::INFINITY), bound(f32::max, f32::NEG_INFINITY))
 }

@@ -28,7 +28,7 @@ impl Frame {
         let (target, radius) = bounds(&outermost);
         let turned: Vec<[f32; 3]> = views
             .iter()
-            .map(|view| Axes::of(view))
+            .map(Axes::of)
             .flat_map(|axes| outermost.iter().map(move |point| axes.turn(minus(*point, target))))
             .collect();
         let moving = views.len() > 1;
@@ -76,7 +76,8 @@ fn outermost(balls: &[Ball]) -> Vec<[f32; 3]> {
         let direction = direction(index);
         let reach = |ball: &Ball| dot(ball.centre, direction) + ball.radius;
         let first = balls.first().map(|ball| (reach(ball), *ball));
-        let farther = |best: (f32, Ball), ball: &Ball| if reach(ball) > best.0 { (reach(ball), *ball) } else { best };
+        let farther =
+            |best: (f32, Ball), ball: &Ball| if reach(ball) > best.0 { (reach(ball), *ball) } else { best };
         let (_, ball) = balls.iter().skip(1).fold(first?, farther);
         Some(std::array::from_fn(|axis| ball.centre[axis] + ball.radius * direction[axis]))
     };
@@ -98,7 +99,9 @@ fn direction(index: usize) -> [f32; 3] {
 /// Middle and half the diagonal of the bounding box.
 fn bounds(points: &[[f32; 3]]) -> ([f32; 3], f32) {
     let bound = |pick: fn(f32, f32) -> f32, start: f32| {
-        points.iter().fold([start; 3], |bound, point| std::array::from_fn(|axis| pick(bound[axis], point[axis])))
+        points
+            .iter()
+            .fold([start; 3], |bound, point| std::array::from_fn(|axis| pick(bound[axis], point[axis])))
     };
     let (low, high) = (bound(f32::min, f32::INFINITY), bound(f32::max, f32::NEG_INFINITY));
     let diagonal = minus(high, low);
@@ -196,7 +199,10 @@ mod tests {
             };
             let ((left, right), (top, bottom)) = (bound(0), bound(1));
             assert!((right - left).max(bottom - top) > 89.0 && left > 4.0 && top > 4.0, "{projected:?}");
-            assert!((left + right - 100.0).abs() < 1.0 && (top + bottom - 100.0).abs() < 1.0, "it is in the middle");
+            assert!(
+                (left + right - 100.0).abs() < 1.0 && (top + bottom - 100.0).abs() < 1.0,
+                "it is in the middle"
+            );
         }
         let view = View::default();
         let camera = Camera::new(&Frame::around(&cube, &[view]), &view, 100);

@@ -46,7 +46,10 @@ impl Default for View {
 impl View {
     fn check(&self) -> Result<()> {
         if !(1..=4096).contains(&self.size) {
-            return Err(Error::InvalidInput(format!("a picture has 1 to 4096 pixels a side, not {}", self.size)));
+            return Err(Error::InvalidInput(format!(
+                "a picture has 1 to 4096 pixels a side, not {}",
+                self.size
+            )));
         }
         if !self.azimuth.is_finite() || !(-90.0..=90.0).contains(&self.elevation) {
             return Err(Error::InvalidInput("the elevation lies between -90 and 90 degrees".to_owned()));
@@ -126,7 +129,9 @@ impl<'a> Scene<'a> {
             // Gaussians have soft edges of their own.
             Self::Gaussians(cloud) => cloud.draw(&Camera::new(frame, view, size), size),
         };
-        RgbaImage::from_fn(view.size, view.size, |column, row| image::Rgba(pixels[row as usize * size + column as usize]))
+        RgbaImage::from_fn(view.size, view.size, |column, row| {
+            image::Rgba(pixels[row as usize * size + column as usize])
+        })
     }
 }
 
@@ -196,12 +201,16 @@ mod tests {
     #[test]
     fn a_texture_is_seen_the_right_way_round() {
         // Red above, blue below; the quad's upper edge has v = 0.
-        let picture = image::RgbImage::from_fn(8, 8, |_, row| if row < 4 { [255, 0, 0] } else { [0, 0, 255] }.into());
+        let picture =
+            image::RgbImage::from_fn(8, 8, |_, row| if row < 4 { [255, 0, 0] } else { [0, 0, 255] }.into());
         let mesh = Mesh {
             vertices: vec![[-0.5, 0.0, -0.5], [0.5, 0.0, -0.5], [0.5, 0.0, 0.5], [-0.5, 0.0, 0.5]],
             normals: vec![[0.0, -1.0, 0.0]; 4],
             faces: vec![[0, 1, 2], [0, 2, 3]],
-            paint: Paint::Texture { coordinates: vec![[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]], picture },
+            paint: Paint::Texture {
+                coordinates: vec![[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]],
+                picture,
+            },
         };
         let seen = super::picture(&mesh, &front(64)).unwrap();
         let [top, bottom] = [16, 48].map(|row| seen.get_pixel(32, row).0);

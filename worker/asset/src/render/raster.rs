@@ -53,7 +53,13 @@ impl Raster {
     }
 
     /// What is seen at a sample, if anything.
-    pub(super) fn hit(&self, row: usize, column: usize, places: &[[f32; 3]], faces: &[[u32; 3]]) -> Option<Hit> {
+    pub(super) fn hit(
+        &self,
+        row: usize,
+        column: usize,
+        places: &[[f32; 3]],
+        faces: &[[u32; 3]],
+    ) -> Option<Hit> {
         let sample = self.samples[row * self.side + column];
         let face = *faces.get(sample.face as usize)?;
         let corners = face.map(|vertex| places[vertex as usize]);
@@ -88,9 +94,11 @@ impl Band<'_> {
             let samples = &mut self.samples[(row - self.first) * self.side..][..self.side];
             for column in columns.clone() {
                 let at = [column as f32 + 0.5, row as f32 + 0.5];
-                let shares = [twice_area(b, c, at), twice_area(c, a, at), twice_area(a, b, at)].map(|part| part / area);
+                let shares = [twice_area(b, c, at), twice_area(c, a, at), twice_area(a, b, at)]
+                    .map(|part| part / area);
                 if shares.iter().all(|&share| share >= 0.0) {
-                    let depth = 1.0 / (shares[0] * inverse[0] + shares[1] * inverse[1] + shares[2] * inverse[2]);
+                    let depth =
+                        1.0 / (shares[0] * inverse[0] + shares[1] * inverse[1] + shares[2] * inverse[2]);
                     let sample = &mut samples[column];
                     if depth < sample.depth {
                         *sample = Sample { depth, face };

@@ -50,7 +50,9 @@ impl<'a> Cloud<'a> {
         Self {
             gaussians,
             axes: gaussians.rotations.par_iter().zip(&gaussians.scales).map(axes).collect(),
-            colors: (0..gaussians.positions.len()).map(|index| gaussians.color(index).map(|value| value.clamp(0.0, 1.0))).collect(),
+            colors: (0..gaussians.positions.len())
+                .map(|index| gaussians.color(index).map(|value| value.clamp(0.0, 1.0)))
+                .collect(),
         }
     }
 
@@ -60,7 +62,8 @@ impl<'a> Cloud<'a> {
         let solid = opacities.iter().any(|opacity| *opacity >= SOLID);
         let ball = |index: usize| {
             let widest = scales[index].iter().copied().fold(0.0, f32::max);
-            (!solid || opacities[index] >= SOLID).then(|| Ball { centre: positions[index], radius: SIGMAS * widest })
+            (!solid || opacities[index] >= SOLID)
+                .then(|| Ball { centre: positions[index], radius: SIGMAS * widest })
         };
         (0..positions.len()).filter_map(ball).collect()
     }
@@ -75,7 +78,8 @@ impl<'a> Cloud<'a> {
         for (number, splat) in splats.iter().enumerate() {
             let [columns, rows] = [0, 1].map(|axis| {
                 let at = |value: f32| (value / TILE as f32).clamp(0.0, tiles as f32) as usize;
-                at(splat.centre[axis] - splat.reach[axis])..(at(splat.centre[axis] + splat.reach[axis]) + 1).min(tiles)
+                at(splat.centre[axis] - splat.reach[axis])
+                    ..(at(splat.centre[axis] + splat.reach[axis]) + 1).min(tiles)
             });
             for row in rows {
                 for column in columns.clone() {
@@ -83,8 +87,11 @@ impl<'a> Cloud<'a> {
                 }
             }
         }
-        let drawn: Vec<Vec<[u8; 4]>> =
-            queues.par_iter().enumerate().map(|(tile, queue)| self.tile(&splats, queue, tile, tiles)).collect();
+        let drawn: Vec<Vec<[u8; 4]>> = queues
+            .par_iter()
+            .enumerate()
+            .map(|(tile, queue)| self.tile(&splats, queue, tile, tiles))
+            .collect();
         let pixel = |index: usize| {
             let (row, column) = (index / size, index % size);
             drawn[row / TILE * tiles + column / TILE][row % TILE * TILE + column % TILE]

@@ -26,9 +26,14 @@ impl<'a> Surface<'a> {
         let colors = match &mesh.paint {
             Paint::None => Colors::Vertices(vec![[linear_from_srgb(0.5); 3]; mesh.vertices.len()]),
             Paint::Vertices(colors) => Colors::Vertices(
-                colors.par_iter().map(|color| color.map(|value| linear_from_srgb(value.clamp(0.0, 1.0)))).collect(),
+                colors
+                    .par_iter()
+                    .map(|color| color.map(|value| linear_from_srgb(value.clamp(0.0, 1.0))))
+                    .collect(),
             ),
-            Paint::Texture { coordinates, picture } => Colors::Texture(coordinates, Texture::with_levels(picture)),
+            Paint::Texture { coordinates, picture } => {
+                Colors::Texture(coordinates, Texture::with_levels(picture))
+            }
         };
         Self { mesh, colors }
     }
@@ -43,7 +48,8 @@ impl<'a> Surface<'a> {
 
     /// Pixels of `samples` × `samples` each: sRGB with straight alpha.
     pub(super) fn draw(&self, camera: &Camera, size: usize, samples: usize) -> Vec<[u8; 4]> {
-        let places: Vec<[f32; 3]> = self.mesh.vertices.par_iter().map(|&vertex| camera.project(vertex)).collect();
+        let places: Vec<[f32; 3]> =
+            self.mesh.vertices.par_iter().map(|&vertex| camera.project(vertex)).collect();
         let raster = Raster::draw(size * samples, &places, &self.mesh.faces);
         let light = Light::beside(camera);
         let sample = |row, column| {
@@ -53,7 +59,9 @@ impl<'a> Surface<'a> {
         let pixel = |index: usize| {
             let (row, column) = (index / size * samples, index % size * samples);
             let (mut covered, mut sum) = (0, [0.0f32; 3]);
-            for light in (0..samples * samples).filter_map(|at| sample(row + at / samples, column + at % samples)) {
+            for light in
+                (0..samples * samples).filter_map(|at| sample(row + at / samples, column + at % samples))
+            {
                 covered += 1;
                 sum = std::array::from_fn(|channel| sum[channel] + light[channel]);
             }
@@ -66,7 +74,8 @@ impl<'a> Surface<'a> {
     /// The linear light of what is seen at a sample.
     fn shade(&self, hit: &Hit, light: &Light) -> [f32; 3] {
         let face = self.mesh.faces[hit.face].map(|vertex| vertex as usize);
-        let normal = normalised(blend(face.map(|vertex| self.mesh.normals[vertex]), hit.shares)).unwrap_or([0.0, 0.0, 1.0]);
+        let normal = normalised(blend(face.map(|vertex| self.mesh.normals[vertex]), hit.shares))
+            .unwrap_or([0.0, 0.0, 1.0]);
         let color = match &self.colors {
             Colors::Vertices(colors) => blend(face.map(|vertex| colors[vertex]), hit.shares),
             Colors::Texture(coordinates, texture) => {

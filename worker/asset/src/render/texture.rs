@@ -71,7 +71,8 @@ fn halved(picture: &RgbImage) -> RgbImage {
     let (width, height) = (picture.width() / 2, picture.height() / 2);
     let row = |row: u32| {
         (0..width).flat_map(move |column| {
-            let texels = [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(x, y)| picture.get_pixel(column * 2 + x, row * 2 + y).0);
+            let texels = [(0, 0), (1, 0), (0, 1), (1, 1)]
+                .map(|(x, y)| picture.get_pixel(column * 2 + x, row * 2 + y).0);
             std::array::from_fn::<u8, 3, _>(|channel| {
                 let sum: f32 = texels.iter().map(|texel| LINEAR[usize::from(texel[channel])]).sum();
                 SRGB[(sum / 4.0 * STEPS as f32).round() as usize]

@@ -9,7 +9,7 @@ use trellis_asset::{Gaussians, Mesh, Paint};
 
 /// A ring with coloured vertices: `around` × `across` quads, not symmetrical along any axis.
 pub(crate) fn ring(around: u32, across: u32) -> Mesh {
-    let (vertices, _) = ring_vertices(around, across);
+    let (vertices, _) = ring_vertices(around, across, [around, across]);
     let colors = vertices.iter().map(|[x, y, z]| [x + 0.5, y + 0.5, 2.0 * z + 0.5]).collect();
     let quad = |u: u32, v: u32| {
         let at = |u: u32, v: u32| u % around * across + v % across;
@@ -22,7 +22,7 @@ pub(crate) fn ring(around: u32, across: u32) -> Mesh {
 
 /// The same with a texture: its seams have vertices twice.
 pub(crate) fn textured_ring(around: u32, across: u32, side: u32) -> Mesh {
-    let (vertices, coordinates) = ring_vertices(around + 1, across + 1);
+    let (vertices, coordinates) = ring_vertices(around + 1, across + 1, [around, across]);
     let row = across + 1;
     let quad = |u: u32, v: u32| {
         let (a, b, c, d) = (u * row + v, (u + 1) * row + v, (u + 1) * row + v + 1, u * row + v + 1);
@@ -30,25 +30,24 @@ pub(crate) fn textured_ring(around: u32, across: u32, side: u32) -> Mesh {
     };
     let faces = (0..around).flat_map(|u| (0..across).flat_map(move |v| quad(u, v))).collect();
     let picture = RgbImage::from_fn(side, side, |column, row| {
-        let checker = if (column * 16 / side + row * 8 / side) % 2 == 0 { 230 } else { 90 };
+        let checker = if (column * 16 / side + row * 8 / side).is_multiple_of(2) { 230 } else { 90 };
         [checker, (column * 255 / side) as u8, (row * 255 / side) as u8].into()
     });
     Mesh::new(vertices, faces, Paint::Texture { coordinates, picture })
 }
 
-fn ring_vertices(around: u32, across: u32) -> (Vec<[f32; 3]>, Vec<[f32; 2]>) {
-    let mut vertices = vec![];
-    let mut coordinates = vec![];
-    for u in 0..around {
-        for v in 0..across {
-            // One ring closes by its faces; the other by vertices of its own at the end.
-            let (a, b) = (u as f32 / around as f32 * TAU, v as f32 / across as f32 * TAU);
-            let radius = 0.33 + (0.1 + 0.05 * a.sin()) * b.cos();
-            vertices.push([radius * a.cos(), radius * a.sin() * 0.8, (0.1 + 0.05 * a.sin()) * b.sin()]);
-            coordinates.push([u as f32 / (around - 1).max(1) as f32, v as f32 / (across - 1).max(1) as f32]);
-        }
-    }
-    (vertices, coordinates)
+/// Vertices of a ring that closes after `whole` of them, and their places in a picture.
+fn ring_vertices(around: u32, across: u32, whole: [u32; 2]) -> (Vec<[f32; 3]>, Vec<[f32; 2]>) {
+    let place = |u: u32, v: u32| [u as f32 / whole[0] as f32, v as f32 / whole[1] as f32];
+    let coordinates: Vec<[f32; 2]> =
+        (0..around).flat_map(|u| (0..across).map(move |v| place(u, v))).collect();
+    let vertex = |[u, v]: &[f32; 2]| {
+        // The last vertices lie exactly on the first.
+        let (a, b) = (u.fract() * TAU, v.fract() * TAU);
+        let (thickness, radius) = (0.1 + 0.05 * a.sin(), 0.33 + (0.1 + 0.05 * a.sin()) * b.cos());
+        [radius * a.cos(), radius * a.sin() * 0.8, thickness * b.sin()]
+    };
+    (coordinates.iter().map(vertex).collect(), coordinates)
 }
 
 /// Gaussians that lie on the ring's surface.

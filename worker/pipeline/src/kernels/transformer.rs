@@ -72,7 +72,10 @@ pub(crate) fn residual_norm(
         && channels <= 2048
         && rows > 0
         && matches!(kind, Kind::Half | Kind::Float)
-        && whole.into_iter().flatten().all(|tensor| are_plain(kind, &[tensor]) && tensor.size() == [rows, channels])
+        && whole
+            .into_iter()
+            .flatten()
+            .all(|tensor| are_plain(kind, &[tensor]) && tensor.size() == [rows, channels])
         && per_sample.into_iter().flatten().all(|tensor| are_rows(tensor, kind, channels, sample.is_some()));
     if !fits {
         return Ok(false);

@@ -144,8 +144,7 @@ impl CrossAttention {
     /// # Errors
     /// When libtorch fails.
     pub fn context(&self, condition: &Tensor, alike: bool) -> Result<Context> {
-        let condition =
-            if alike { &condition.f_narrow(0, 0, 1)?.f_narrow(1, 0, 1)? } else { condition };
+        let condition = if alike { &condition.f_narrow(0, 0, 1)?.f_narrow(1, 0, 1)? } else { condition };
         let kv = split_heads(&self.to_kv.forward(condition)?, 2, self.heads)?;
         let (keys, values) = (kv.f_select(-3, 0)?, kv.f_select(-3, 1)?);
         if alike {

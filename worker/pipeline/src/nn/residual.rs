@@ -92,9 +92,9 @@ impl Residual {
         let (branch, constant) = (self.branch.take(), self.constant.take());
         let part = |index: usize| {
             let narrow = |tensor: &Tensor| tensor.f_narrow(0, index as i64 * rows, rows);
-            let branch = branch
-                .as_ref()
-                .map(|(branch, gate)| Ok::<_, crate::Error>((narrow(branch)?, gate.as_ref().map(Tensor::shallow_clone))));
+            let branch = branch.as_ref().map(|(branch, gate)| {
+                Ok::<_, crate::Error>((narrow(branch)?, gate.as_ref().map(Tensor::shallow_clone)))
+            });
             Ok(Self {
                 x: narrow(&self.x)?,
                 sample: self.sample.as_ref().map(Tensor::shallow_clone),

@@ -85,9 +85,7 @@ impl FlowTorso {
         let condition = condition.f_to_kind(self.kind)?;
         let first = condition.f_narrow(0, 0, 1)?.f_narrow(1, 0, 1)?;
         let alike = condition.f_eq_tensor(&first)?.f_all()?.f_int64_value(&[])? != 0;
-        Ok(Contexts(
-            self.blocks.iter().map(|block| block.context(&condition, alike)).collect::<Result<_>>()?,
-        ))
+        Ok(Contexts(self.blocks.iter().map(|block| block.context(&condition, alike)).collect::<Result<_>>()?))
     }
 
     /// `x` `[N, channels]` under each of `conditions`: `[conditions · N, channels]`. `times` holds one row, or one for

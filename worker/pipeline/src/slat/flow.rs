@@ -6,9 +6,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::{Resampling, ResidualBlock};
-use crate::nn::{
-    BlockConfig, Contexts, FlowTorso, LayerNorm, Linear, Samples, Times, position_embedding,
-};
+use crate::nn::{BlockConfig, Contexts, FlowTorso, LayerNorm, Linear, Samples, Times, position_embedding};
 use crate::sampler::{Steps, Velocity};
 use crate::sparse::{Grid, SparseTensor};
 use crate::weights::{Checkpoint, Placement, Weights};
@@ -292,8 +290,7 @@ impl Steps for Run<'_> {
         let x = SparseTensor::new(Rc::clone(self.grid), x.shallow_clone())?;
         let conditions: Vec<&Contexts> =
             conditions.iter().filter_map(|&index| self.conditions.get(index)).collect();
-        let velocities =
-            self.model.velocities(&x, &self.position, &self.times.step(step)?, &conditions)?;
+        let velocities = self.model.velocities(&x, &self.position, &self.times.step(step)?, &conditions)?;
         Ok(velocities.iter().map(|velocity| velocity.feats().shallow_clone()).collect())
     }
 }

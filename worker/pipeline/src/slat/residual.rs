@@ -80,9 +80,10 @@ impl ResidualBlock {
         let h = x.with(self.norm1.forward_silu(x.feats())?)?;
         // Copies of a voxel are alike until the convolution: they are made as late as can be.
         let (h, around) = match resampling {
-            Resampling::Up(finer) => {
-                (self.conv1.forward_upsampled(&h, finer)?, x.with(around)?.upsample(finer)?.feats().shallow_clone())
-            }
+            Resampling::Up(finer) => (
+                self.conv1.forward_upsampled(&h, finer)?,
+                x.with(around)?.upsample(finer)?.feats().shallow_clone(),
+            ),
             Resampling::Same | Resampling::Down => (self.conv1.forward(&h)?, around),
         };
         let h = h.with(self.modulate(h.feats(), h.grid(), modulation)?.f_silu_()?)?;

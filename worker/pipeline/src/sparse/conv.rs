@@ -80,11 +80,18 @@ impl Convolution {
         if upsampled_conv::suits(x.feats()) {
             let outputs = self.bias.size1()?;
             let by_tap = once(&self.by_tap, || {
-                Ok(self.weight.f_unflatten(1, [27, -1])?.f_transpose(0, 1)?.f_contiguous()?.f_flatten(0, 1)?)
+                Ok(self
+                    .weight
+                    .f_unflatten(1, [27, -1])?
+                    .f_transpose(0, 1)?
+                    .f_contiguous()?
+                    .f_flatten(0, 1)?)
             })?;
             let products = x.feats().f_linear(by_tap, None::<Tensor>)?.f_unflatten(1, [27, outputs])?;
             let parent = finer.children()?.group_of_row();
-            if let Some(feats) = upsampled_conv::add_products(&products, finer.neighbours()?, parent, &self.bias)? {
+            if let Some(feats) =
+                upsampled_conv::add_products(&products, finer.neighbours()?, parent, &self.bias)?
+            {
                 return SparseTensor::new(Rc::clone(finer), feats);
             }
         }
@@ -292,8 +299,7 @@ mod tests {
         let x = SparseTensor::new(Grid::new(active.copy()).unwrap(), random(&[active.size()[0], 4])).unwrap();
         let finer = x.grid().subdivided().unwrap();
         let (weight, bias) = (random(&[5, 27, 4]), random(&[5]));
-        let slow =
-            Convolution { weight: weight.flatten(1, -1), by_tap: OnceCell::new(), bias: bias.copy() };
+        let slow = Convolution { weight: weight.flatten(1, -1), by_tap: OnceCell::new(), bias: bias.copy() };
         let slow = slow.forward(&x.subdivide(&finer).unwrap()).unwrap();
         let fast = SubdividingConvolution::new(&weight, bias).unwrap().forward(&x, &finer).unwrap();
         let error = (fast.feats() - slow.feats()).abs().max().double_value(&[]);

@@ -137,7 +137,8 @@ impl SparseStructureFlow {
     /// When libtorch fails.
     pub fn forward(&self, x: &Tensor, t: &Tensor, condition: &Tensor) -> Result<Tensor> {
         let (batch, tokens) = (x.size5()?.0, self.position.size2()?.0);
-        let of_row = Tensor::f_arange(batch, (Kind::Int, x.device()))?.f_repeat_interleave_self_int(tokens, 0, None)?;
+        let of_row = Tensor::f_arange(batch, (Kind::Int, x.device()))?
+            .f_repeat_interleave_self_int(tokens, 0, None)?;
         let (times, contexts) = (self.torso.times(t)?, self.torso.contexts(condition)?);
         let mut velocities = self.velocities(x, &times, &[&contexts], Some(&of_row))?;
         velocities.pop().ok_or_else(|| Error::Torch("a model gave no velocity".into()))
@@ -152,21 +153,22 @@ impl SparseStructureFlow {
         of_row: Option<&Tensor>,
     ) -> Result<Vec<Tensor>> {
         let (patch, resolution) = (self.config.patch_size, self.config.resolution);
-        let h = self.input.forward(&patchify(x, patch)?)?.f_add(&self.position)?.f_to_kind(self.torso.kind())?;
+        let h =
+            self.input.forward(&patchify(x, patch)?)?.f_add(&self.position)?.f_to_kind(self.torso.kind())?;
         let (batch, tokens, _) = h.size3()?;
         let lengths = vec![tokens; batch as usize];
         let samples = Samples { lengths: &lengths, of_row };
         let h = self.torso.forward(h.f_flatten(0, 1)?, samples, times, conditions)?;
         let h = self.output.forward(&self.output_norm.forward(&h.f_to_kind(x.f_kind()?)?)?)?;
-        let velocity =
-            |rows: &Tensor| unpatchify(&rows.f_unflatten(0, [batch, tokens])?, patch, resolution);
+        let velocity = |rows: &Tensor| unpatchify(&rows.f_unflatten(0, [batch, tokens])?, patch, resolution);
         h.f_chunk(conditions.len() as i64, 0)?.iter().map(velocity).collect()
     }
 }
 
 impl Velocity for SparseStructureFlow {
     fn start<'a>(&'a self, times: &[f64], conditions: &[&Tensor]) -> Result<Box<dyn Steps + 'a>> {
-        let times = Tensor::f_from_slice(times)?.f_to_kind(Kind::Float)?.f_to_device(self.position.device())?;
+        let times =
+            Tensor::f_from_slice(times)?.f_to_kind(Kind::Float)?.f_to_device(self.position.device())?;
         Ok(Box::new(Run {
             model: self,
             times: self.torso.times(&times)?,

@@ -20,7 +20,10 @@ pub(super) struct File<'a> {
 
 impl<'a> File<'a> {
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self> {
-        let mut rest = bytes.get(12..).filter(|_| bytes.starts_with(MAGIC)).ok_or_else(|| broken("it does not begin as one"))?;
+        let mut rest = bytes
+            .get(12..)
+            .filter(|_| bytes.starts_with(MAGIC))
+            .ok_or_else(|| broken("it does not begin as one"))?;
         let (kind, text) = chunk(&mut rest)?;
         if kind != JSON_CHUNK {
             return Err(broken("its first part is not the document"));
@@ -45,7 +48,9 @@ impl<'a> File<'a> {
         let end = offset.checked_add(length).ok_or_else(outside)?;
         match self.buffer(buffer)? {
             Cow::Borrowed(bytes) => bytes.get(offset..end).map(Cow::Borrowed).ok_or_else(outside),
-            Cow::Owned(bytes) => bytes.get(offset..end).map(|part| Cow::Owned(part.to_vec())).ok_or_else(outside),
+            Cow::Owned(bytes) => {
+                bytes.get(offset..end).map(|part| Cow::Owned(part.to_vec())).ok_or_else(outside)
+            }
         }
     }
 
@@ -189,7 +194,8 @@ fn decode(encoded: &[u8], compression: &Compression) -> Result<Vec<u8>> {
         return Err(broken("a compressed view is empty"));
     }
     let failed = |error: meshopt::Error| damaged(Format::Glb, error);
-    let unsupported = |what: &str| damaged(Format::Glb, format_args!("it has compressed {what}, which is not supported"));
+    let unsupported =
+        |what: &str| damaged(Format::Glb, format_args!("it has compressed {what}, which is not supported"));
     match (compression.mode.as_str(), stride) {
         ("ATTRIBUTES", 4) => vertices::<4>(encoded, count),
         ("ATTRIBUTES", 8) => vertices::<8>(encoded, count),

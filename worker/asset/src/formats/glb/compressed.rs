@@ -22,13 +22,15 @@ pub(super) fn primitive(mesh: &Mesh, buffer: &mut Buffer) -> Result<(Value, Valu
     let positions: Vec<[u16; 4]> =
         gather(&order, |vertex| padded(cube.inside(y_up(mesh.vertices[vertex])).map(unorm16), 0));
     let [x, y, z, _] = [0, 1, 2, 3];
-    let three: Vec<[u16; 3]> = positions.iter().map(|position| [position[x], position[y], position[z]]).collect();
+    let three: Vec<[u16; 3]> =
+        positions.iter().map(|position| [position[x], position[y], position[z]]).collect();
     let mut attributes = json!({
         "POSITION": vertices(buffer, &positions, ("VEC3", Component::U16), None, bounds(&three))?,
     });
     let normals: Vec<[f32; 4]> = gather(&order, |vertex| padded(y_up(mesh.normals[vertex]), 0.0));
     let normals: Vec<[i8; 4]> = meshopt::encoding::encode_filter_oct(&normals, NORMAL_BITS);
-    attributes["NORMAL"] = json!(vertices(buffer, &normals, ("VEC3", Component::I8), Some("OCTAHEDRAL"), None)?);
+    attributes["NORMAL"] =
+        json!(vertices(buffer, &normals, ("VEC3", Component::I8), Some("OCTAHEDRAL"), None)?);
     match &mesh.paint {
         Paint::Texture { coordinates, .. } => {
             attributes["TEXCOORD_0"] = json!(texture_coordinates(buffer, &order, coordinates)?);

@@ -57,7 +57,9 @@ impl Part {
 pub(super) fn combine(parts: &[Part], picture: &mut dyn FnMut(usize) -> Result<RgbImage>) -> Result<Paint> {
     let Some(first) = parts.first() else { return Ok(Paint::None) };
     let alike = |part: &Part| {
-        part.image() == first.image() && part.material.factor == first.material.factor && part.colors.is_empty()
+        part.image() == first.image()
+            && part.material.factor == first.material.factor
+            && part.colors.is_empty()
     };
     if let Some(image) = first.image()
         && parts.iter().all(alike)

@@ -29,8 +29,13 @@ pub(super) struct Part {
 pub(in crate::formats) fn read(bytes: &[u8]) -> Result<Mesh> {
     let file = File::open(bytes)?;
     let supported = [MESHOPT, QUANTIZATION, WEBP, "KHR_materials_unlit"];
-    if let Some(other) = file.document.extensions_required.iter().find(|name| !supported.contains(&name.as_str())) {
-        return Err(damaged(Format::Glb, format_args!("it needs {other}, which is not supported; export it without")));
+    if let Some(other) =
+        file.document.extensions_required.iter().find(|name| !supported.contains(&name.as_str()))
+    {
+        return Err(damaged(
+            Format::Glb,
+            format_args!("it needs {other}, which is not supported; export it without"),
+        ));
     }
     let mut parts = vec![];
     let (mut vertices, mut faces) = (0, 0);
@@ -71,7 +76,9 @@ fn placed_meshes(file: &File<'_>) -> Result<Vec<(usize, Matrix)>> {
     let document = &file.document;
     let scene = document.scenes.get(document.scene.unwrap_or(0));
     // A file without scenes still has its meshes.
-    let Some(scene) = scene else { return Ok((0..document.meshes.len()).map(|mesh| (mesh, IDENTITY)).collect()) };
+    let Some(scene) = scene else {
+        return Ok((0..document.meshes.len()).map(|mesh| (mesh, IDENTITY)).collect());
+    };
     let mut meshes = vec![];
     let mut seen = vec![false; document.nodes.len()];
     let mut open: Vec<(usize, Matrix)> = scene.nodes.iter().rev().map(|&node| (node, IDENTITY)).collect();

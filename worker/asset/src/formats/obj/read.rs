@@ -26,14 +26,16 @@ pub fn read(bytes: &[u8], beside: Beside<'_>) -> Result<Mesh> {
         return text(bytes, beside);
     }
     let mut files = Files::open(bytes, Format::Obj)?;
-    let name = files.with_extension("obj").ok_or_else(|| damaged(Format::Obj, "the archive holds no .obj file"))?;
+    let name =
+        files.with_extension("obj").ok_or_else(|| damaged(Format::Obj, "the archive holds no .obj file"))?;
     let folder = name.rsplit_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/"));
     let bytes = files.read(&name)?;
     text(&bytes, &mut |name| files.read(&format!("{folder}{name}")).ok())
 }
 
 fn text(bytes: &[u8], beside: Beside<'_>) -> Result<Mesh> {
-    let options = LoadOptions { single_index: true, triangulate: true, ignore_points: true, ignore_lines: true };
+    let options =
+        LoadOptions { single_index: true, triangulate: true, ignore_points: true, ignore_lines: true };
     let beside = RefCell::new(beside);
     let materials = |path: &Path| materials(path, &beside);
     let (models, materials) =
@@ -50,7 +52,8 @@ fn text(bytes: &[u8], beside: Beside<'_>) -> Result<Mesh> {
 }
 
 fn materials(path: &Path, beside: &RefCell<Beside<'_>>) -> MTLLoadResult {
-    let bytes = path.to_str().and_then(|name| (beside.borrow_mut())(name)).ok_or(LoadError::OpenFileFailed)?;
+    let bytes =
+        path.to_str().and_then(|name| (beside.borrow_mut())(name)).ok_or(LoadError::OpenFileFailed)?;
     tobj::load_mtl_buf(&mut bytes.as_slice())
 }
 
@@ -86,7 +89,13 @@ impl Parts {
         if !self.used.contains(&mesh.material_id) {
             self.used.push(mesh.material_id);
         }
-        self.faces.extend(mesh.indices.as_chunks::<3>().0.iter().map(|face| face.map(|vertex| vertex.saturating_add(first))));
+        self.faces.extend(
+            mesh.indices
+                .as_chunks::<3>()
+                .0
+                .iter()
+                .map(|face| face.map(|vertex| vertex.saturating_add(first))),
+        );
         Ok(())
     }
 
@@ -99,13 +108,15 @@ impl Parts {
             let coordinates = self.coordinates.iter().map(|[u, v]| [*u, 1.0 - v]).collect();
             return Paint::Texture { coordinates, picture };
         }
-        let diffuse = |vertex: usize| self.material[vertex].and_then(|material| materials.get(material)?.diffuse);
+        let diffuse =
+            |vertex: usize| self.material[vertex].and_then(|material| materials.get(material)?.diffuse);
         let plain = (0..self.vertices.len())
             .all(|vertex| self.colors[vertex][0].is_nan() && diffuse(vertex).is_none());
         if plain {
             return Paint::None;
         }
-        let textures: Vec<Option<Texture>> = textures.iter().map(|picture| Some(Texture::new(picture.as_ref()?))).collect();
+        let textures: Vec<Option<Texture>> =
+            textures.iter().map(|picture| Some(Texture::new(picture.as_ref()?))).collect();
         let color = |vertex: usize| {
             if !self.colors[vertex][0].is_nan() {
                 return self.colors[vertex];

@@ -1,14 +1,14 @@
 //! Gaussians as the first 3D Gaussian Splatting programs write them: activations undone, normals zero.
 
-use super::super::check::read_gaussians;
 use super::super::Format;
+use super::super::check::read_gaussians;
 use crate::gaussians::Turn;
 use crate::{Gaussians, Result};
 
 /// The properties of a Gaussian, in the order of the file.
 const PROPERTIES: [&str; 17] = [
-    "x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2", "rot_0",
-    "rot_1", "rot_2", "rot_3",
+    "x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1",
+    "scale_2", "rot_0", "rot_1", "rot_2", "rot_3",
 ];
 
 /// Where up is.

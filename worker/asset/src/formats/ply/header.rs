@@ -52,7 +52,8 @@ pub(super) struct Header {
 pub(super) fn parse(bytes: &[u8]) -> Result<(Header, &[u8])> {
     let mut rest = bytes;
     let mut line = || -> Result<&str> {
-        let end = rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| broken("its header has no end"))?;
+        let end =
+            rest.iter().position(|&byte| byte == b'\n').ok_or_else(|| broken("its header has no end"))?;
         let (line, after) = (&rest[..end], &rest[end + 1..]);
         rest = after;
         Ok(std::str::from_utf8(line).map_err(|_| broken("its header is no text"))?.trim())

@@ -35,8 +35,8 @@ struct Table<'a> {
 
 /// The columns that anything here is made of; others are skipped.
 const WANTED: [&str; 23] = [
-    "x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "r", "g", "b", "f_dc_0", "f_dc_1", "f_dc_2", "opacity",
-    "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3",
+    "x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "r", "g", "b", "f_dc_0", "f_dc_1", "f_dc_2",
+    "opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3",
 ];
 
 impl<'a> Table<'a> {
@@ -92,7 +92,10 @@ fn mesh(table: &Table<'_>, faces: Vec<[u32; 3]>) -> Result<Mesh> {
 /// Triangles; polygons with more corners become fans.
 fn read_faces(element: &Element, rows: &mut Rows<'_>) -> Result<Vec<[u32; 3]>> {
     let is_corners = |name: &str| name == "vertex_indices" || name == "vertex_index";
-    let corners = element.properties.iter().position(|property| property.length.is_some() && is_corners(&property.name));
+    let corners = element
+        .properties
+        .iter()
+        .position(|property| property.length.is_some() && is_corners(&property.name));
     let corners = corners.ok_or_else(|| broken("its faces name no vertices"))?;
     let mut faces = vec![];
     rows.element(element, |place, values| {

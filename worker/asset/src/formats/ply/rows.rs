@@ -72,7 +72,8 @@ impl<'a> Rows<'a> {
     }
 
     fn word(&mut self) -> Result<f64> {
-        let start = self.rest.iter().position(|byte| !byte.is_ascii_whitespace()).ok_or_else(|| self.short())?;
+        let start =
+            self.rest.iter().position(|byte| !byte.is_ascii_whitespace()).ok_or_else(|| self.short())?;
         let rest = &self.rest[start..];
         let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
         self.rest = &rest[end..];

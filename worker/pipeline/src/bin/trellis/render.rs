@@ -57,7 +57,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         let file = match (kind, frames) {
             (Output::WebP, 1) => render::webp(&render::picture(&asset, &view)?)?,
-            (Output::WebP, frames) => render::animation(&render::turntable(&asset, &view, frames)?, arguments.fps)?,
+            (Output::WebP, frames) => {
+                render::animation(&render::turntable(&asset, &view, frames)?, arguments.fps)?
+            }
             _ => render::png(&render::picture(&asset, &view)?)?,
         };
         fs::write(output, file).map_err(Error::io(output))?;
@@ -73,11 +75,15 @@ impl Arguments {
             Some("webp") => Output::WebP,
             None => Output::Folder,
             Some(other) => {
-                return Err(Error::InvalidInput(format!("pictures are .png or .webp files or a folder, not .{other}")));
+                return Err(Error::InvalidInput(format!(
+                    "pictures are .png or .webp files or a folder, not .{other}"
+                )));
             }
         };
         if kind == Output::Png && self.frames.is_some_and(|frames| frames > 1) {
-            return Err(Error::InvalidInput("a PNG does not move: name a .webp, or a folder for the frames".to_owned()));
+            return Err(Error::InvalidInput(
+                "a PNG does not move: name a .webp, or a folder for the frames".to_owned(),
+            ));
         }
         Ok(kind)
     }
