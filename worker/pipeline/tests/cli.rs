@@ -38,8 +38,9 @@ fn the_same_request_twice_gives_the_same_bytes_and_another_seed_others() {
         assert!(output.status.success(), "{}", stderr(&output));
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let (glb, png) = (std::fs::read(glb).unwrap(), std::fs::read(png).unwrap());
-        assert_eq!(report["bytes"], glb.len());
-        assert!(report["faces"].as_u64().unwrap() > 0, "{report}");
+        let asset = &report["assets"][0];
+        assert_eq!(asset["files"][0]["bytes"], glb.len());
+        assert!(asset["faces"].as_u64().unwrap() > 0, "{report}");
         assert!(image::load_from_memory(&png).is_ok());
         (glb, png)
     };
@@ -61,6 +62,118 @@ fn a_bad_image_is_named_with_what_to_do() {
         stderr(&result)
     );
     assert!(!output.exists());
+}
+
+/// A copy of the small model, with the network that removes backgrounds in it.
+fn model_with_u2net() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["pipeline.json", "ckpts"] {
+        std::os::unix::fs::symlink(fixture("model").join(name), folder.path().join(name)).unwrap();
+    }
+    std::fs::copy(background("u2net.onnx"), folder.path().join("u2net.onnx")).unwrap();
+    folder
+}
+
+fn background(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/background").join(name)
+}
+
+#[test]
+fn the_background_of_an_opaque_photo_is_removed_where_the_model_folder_has_a_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("lamp.glb");
+    let refused = generate(&background("lamp.png"), &fixture("model"), &output, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = stderr(&refused);
+    assert!(
+        message.contains("u2net.onnx") && message.contains("or send an image with transparency"),
+        "{message}"
+    );
+
+    let made = generate(&background("lamp.png"), model_with_u2net().path(), &output, &["--steps", "1"]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert!(output.exists());
+}
+
+#[test]
+fn each_sample_is_written_in_each_format_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let turntable = folder.path().join("turn.webp");
+    let more =
+        ["--steps", "1", "--samples", "2", "--formats", "glb,stl,splat", "--texture-size", "64", "--json"];
+    let more = [&more[..], &["--turntable", turntable.to_str().unwrap()]].concat();
+    let output = generate(&fixture("input.png"), &fixture("model"), &folder.path().join("chair"), &more);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for sample in 0..2 {
+        let files = report["assets"][sample]["files"].as_array().unwrap();
+        let names = ["chair-N.glb", "chair-N.stl", "chair-N.splat", "turn-N.webp"];
+        assert_eq!(files.len(), names.len(), "{report}");
+        for (file, name) in files.iter().zip(names) {
+            let path = folder.path().join(name.replace('N', &sample.to_string()));
+            assert_eq!(file["path"], path.to_str().unwrap());
+            assert_eq!(file["bytes"], std::fs::metadata(&path).unwrap().len());
+        }
+    }
+}
+
+#[test]
+fn the_exit_status_tells_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (photo, model) = (fixture("input.png"), fixture("model"));
+    let glb = folder.path().join("out.glb");
+    let cases = [
+        // An unknown format shows before the model is loaded.
+        (generate(&photo, Path::new("/nowhere"), &folder.path().join("out.xyz"), &[]), 2, "out.xyz"),
+        (generate(&photo, Path::new("/nowhere"), &glb, &[]), 2, "/nowhere"),
+        (generate(&photo, &model, &glb, &["--max-memory", "much"]), 2, "24GiB"),
+        (generate(&photo, &model, &glb, &["--max-memory", "1k"]), 4, "memory"),
+        (generate(&photo, &model, &glb, &["--steps", "0"]), 2, "steps"),
+        (
+            generate(&photo, &model, &folder.path().join("no/such/folder.glb"), &["--steps", "1"]),
+            1,
+            "no/such",
+        ),
+        (trellis(&[&"generate", &"--text", &"a chair", &"--model", &model, &"-o", &glb]), 2, "image"),
+        (trellis(&[&"generate", &"--model", &model, &"-o", &glb]), 2, "PHOTOS"),
+    ];
+    for (output, code, said) in cases {
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{said}: {}", stderr(&output));
+    }
+    assert!(!glb.exists());
+}
+
+#[test]
+fn a_variant_needs_a_mesh_and_a_text_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (glb, splat) = (folder.path().join("shape.glb"), folder.path().join("shape.splat"));
+    let made = generate(
+        &fixture("input.png"),
+        &fixture("model"),
+        &glb,
+        &["--steps", "1", "--texture-size", "0", "-o", splat.to_str().unwrap()],
+    );
+    assert!(made.status.success(), "{}", stderr(&made));
+    let variant = |mesh: &Path| {
+        let output = folder.path().join("variant.glb");
+        let model = fixture("model");
+        trellis(&[&"variant", &mesh, &"--text", &"of gold", &"--model", &model, &"-o", &output])
+    };
+    for (mesh, said) in [(&glb, "text"), (&splat, "name a file with a mesh")] {
+        let refused = variant(mesh);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
+    }
+}
+
+#[test]
+fn every_shell_gets_its_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = trellis(&[&"completions", &shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && script.contains("turntable"), "{shell}");
+    }
 }
 
 #[test]

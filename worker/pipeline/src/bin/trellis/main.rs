@@ -1,4 +1,4 @@
-//! The command-line tool: makes assets of photos, and says what a model folder holds.
+//! The command-line tool: makes assets of photos and texts, and says what a model folder holds.
 
 #![allow(clippy::print_stdout, reason = "standard output is this program's result")]
 
@@ -6,15 +6,25 @@ mod bench;
 mod convert;
 mod generate;
 mod inspect;
+mod memory_size;
+mod model;
+mod progress;
 mod render;
+mod request;
+mod save;
+mod variant;
 
+use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-/// Turns a photo into a 3D asset with TRELLIS.
+/// Turns photos and texts into 3D assets with TRELLIS.
+///
+/// Exit status: 0 done; 1 the run failed; 2 an argument, a file or the model folder must change; 3 the model found no object, another seed may
+/// help; 4 memory did not suffice.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, long_about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -22,8 +32,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a 3D asset of a photo whose background is transparent.
+    /// Make 3D assets of photos of one object, or of a text.
     Generate(generate::Arguments),
+    /// Cover the shape of a given mesh anew, as a text says.
+    Variant(variant::Arguments),
     /// Say what a model folder holds and what it lacks.
     Inspect(inspect::Arguments),
     /// Convert an asset file to another format.
@@ -32,15 +44,25 @@ enum Command {
     Render(render::Arguments),
     /// Time each stage.
     Bench(bench::Arguments),
+    /// Print the completions of a shell, to be saved where that shell looks for them.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Variant(arguments) => variant::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "trellis", &mut io::stdout());
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,11 +73,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// 2 where the request or a path must change, as for arguments that cannot be parsed; 1 where this run failed.
+/// What a script may want to tell apart; [`Arguments`] says what they mean. Arguments that cannot be parsed end with 2, too.
 fn exit_code(error: &trellis::Error) -> u8 {
     use trellis::Error;
     match error {
         Error::InvalidInput(_) | Error::Model { .. } | Error::Weights(_) | Error::Device(_) => 2,
+        Error::Empty(_) => 3,
+        Error::OutOfMemory(_) => 4,
         _ => 1,
     }
 }

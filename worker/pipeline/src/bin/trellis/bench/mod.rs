@@ -12,7 +12,7 @@ use trellis::device::DeviceChoice;
 use trellis::pipeline::{LoadOptions, Quality};
 use trellis::{Error, Result};
 
-use crate::generate::PrecisionName;
+use crate::model::PrecisionName;
 use shape::ShapeName;
 
 #[derive(Debug, clap::Args)]

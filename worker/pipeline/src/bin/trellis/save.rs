@@ -1,0 +1,211 @@
+//! From what the model made to files: surfaces are cleaned, simplified and textured, and everything is written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+use trellis::asset::formats::{self, Format};
+use trellis::asset::postprocess::{self, Target, postprocess};
+use trellis::asset::render::{self, View};
+use trellis::asset::texture::{self, Source};
+use trellis::asset::{Gaussians, Mesh};
+use trellis::pipeline::{Asset, Modality, Outputs, Pipeline, Quality, Role};
+use trellis::{Error, Result};
+
+use crate::generate::PREVIEW_SIDE;
+
+/// Pictures of a turntable, and how many of them are shown in a second.
+const TURNTABLE: (u32, f32) = (36, 12.0);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SaveArguments {
+    /// A file to write, in the format that its name tells: glb, zip (obj with its texture), stl or usdz for the surface, ply, splat or spz for
+    /// Gaussians. May be given several times.
+    #[arg(short, long = "output", required = true, value_name = "FILE")]
+    outputs: Vec<PathBuf>,
+    /// Write these formats under the one name that --output gives, which has no extension.
+    #[arg(long, value_delimiter = ',', value_name = "FORMAT,...")]
+    formats: Vec<Format>,
+    /// Texels a side of the surface's texture; 0 leaves it with a colour at each vertex. The quality's (1024) where left out.
+    #[arg(long, value_name = "TEXELS")]
+    texture_size: Option<u32>,
+    /// The share of the surface's faces to remove, 0 to 1. The quality's (0.95) where left out.
+    #[arg(long, value_name = "SHARE")]
+    simplify: Option<f32>,
+    /// Leave holes of the surface open.
+    #[arg(long)]
+    no_fill_holes: bool,
+    /// A PNG of the asset to write.
+    #[arg(long, value_name = "FILE")]
+    preview: Option<PathBuf>,
+    /// A WebP to write in which the asset turns.
+    #[arg(long, value_name = "FILE")]
+    turntable: Option<PathBuf>,
+}
+
+/// The files to write, their names checked.
+pub(crate) struct Plan<'a> {
+    arguments: &'a SaveArguments,
+    files: Vec<(PathBuf, Format)>,
+    numbered: bool,
+}
+
+/// What was saved of one asset.
+#[derive(Serialize)]
+pub(crate) struct Saved {
+    pub(crate) files: Vec<File>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vertices: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faces: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gaussians: Option<usize>,
+    save_milliseconds: u128,
+}
+
+/// One file that was written.
+#[derive(Serialize)]
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: usize,
+    #[serde(skip)]
+    pub(crate) content: String,
+}
+
+impl SaveArguments {
+    /// Fails before anything is computed where a name tells no format.
+    pub(crate) fn plan(&self, samples: usize) -> Result<Plan<'_>> {
+        let files = match (self.formats.as_slice(), self.outputs.as_slice()) {
+            ([], outputs) => {
+                let named = |path: &PathBuf| Ok((path.clone(), Format::of(path)?));
+                outputs.iter().map(named).collect::<Result<_>>()?
+            }
+            (formats, [name]) => {
+                let named = |&format: &Format| {
+                    let file = format!("{}.{}", name.display(), format.extension());
+                    (PathBuf::from(file), format)
+                };
+                formats.iter().map(named).collect()
+            }
+            _ => {
+                return Err(Error::InvalidInput(
+                    "with --formats, give --output once: the name of all files".into(),
+                ));
+            }
+        };
+        Ok(Plan { arguments: self, files, numbered: samples > 1 })
+    }
+}
+
+impl Plan<'_> {
+    /// What the model must decode. A texture shows Gaussians, where the model has them.
+    pub(crate) fn outputs(&self, pipeline: &Pipeline, modality: Modality) -> Outputs {
+        let mesh = self.files.iter().any(|(_, format)| !is_gaussian(*format));
+        let splats = self.files.iter().any(|(_, format)| is_gaussian(*format));
+        let textured = mesh && self.arguments.texture_size != Some(0);
+        let has_gaussians = pipeline
+            .generator(modality)
+            .is_some_and(|generator| generator.folder().roles().any(|role| role == Role::GaussianDecoder));
+        Outputs { mesh, gaussians: splats || (textured && has_gaussians), radiance_field: false }
+    }
+
+    /// Writes the files of one asset.
+    pub(crate) fn save(&self, asset: Asset, quality: Option<Quality>) -> Result<Saved> {
+        let start = Instant::now();
+        let mesh =
+            asset.mesh.map(|mesh| self.finish(&mesh, asset.gaussians.as_ref(), quality)).transpose()?;
+        let whole = Whole { mesh, gaussians: asset.gaussians };
+        let mut files = Vec::new();
+        for (path, format) in &self.files {
+            let bytes = formats::write(whole.shown(*format)?, *format, &formats::Options::default())?;
+            files.push(write(self.numbered(path, asset.sample), &bytes, whole.describe(*format))?);
+        }
+        let look = whole.shown(Format::Glb).or_else(|_| whole.shown(Format::Splat))?;
+        if let Some(path) = &self.arguments.preview {
+            let picture = render::preview(look, PREVIEW_SIDE)?;
+            files.push(write(self.numbered(path, asset.sample), &picture, "picture".into())?);
+        }
+        if let Some(path) = &self.arguments.turntable {
+            let (frames, per_second) = TURNTABLE;
+            let pictures = render::turntable(look, &View::default(), frames)?;
+            let animation = render::animation(&pictures, per_second)?;
+            files.push(write(self.numbered(path, asset.sample), &animation, format!("{frames} pictures"))?);
+        }
+        Ok(Saved {
+            files,
+            vertices: whole.mesh.as_ref().map(|mesh| mesh.vertices.len()),
+            faces: whole.mesh.as_ref().map(|mesh| mesh.faces.len()),
+            gaussians: whole.gaussians.as_ref().map(|gaussians| gaussians.positions.len()),
+            save_milliseconds: start.elapsed().as_millis(),
+        })
+    }
+
+    /// The surface as people use it. Its colours come from the Gaussians where there are any, else from itself before it was simplified.
+    fn finish(&self, mesh: &Mesh, gaussians: Option<&Gaussians>, quality: Option<Quality>) -> Result<Mesh> {
+        let preset = quality.unwrap_or(Quality::Balanced).preset();
+        let default = postprocess::Options::default();
+        let options = postprocess::Options {
+            simplify: Target::Ratio(self.arguments.simplify.unwrap_or(preset.simplify as f32)),
+            holes: if self.arguments.no_fill_holes { 0 } else { default.holes },
+            ..default
+        };
+        let (simple, _) = postprocess(mesh, &options)?;
+        match self.arguments.texture_size.unwrap_or(preset.texture_size) {
+            0 => Ok(simple),
+            size => {
+                Ok(texture::bake(&simple, gaussians.map_or(Source::Surface(mesh), Source::Gaussians), size)?
+                    .0)
+            }
+        }
+    }
+
+    /// The path itself, or with the sample's number before its extension.
+    fn numbered(&self, path: &Path, sample: usize) -> PathBuf {
+        if !self.numbered {
+            return path.to_owned();
+        }
+        let mut name = path.file_stem().unwrap_or_default().to_owned();
+        name.push(format!("-{sample}"));
+        if let Some(extension) = path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        path.with_file_name(name)
+    }
+}
+
+/// An asset that is ready to be written.
+struct Whole {
+    mesh: Option<Mesh>,
+    gaussians: Option<Gaussians>,
+}
+
+impl Whole {
+    /// What a file of this format holds.
+    fn shown(&self, format: Format) -> Result<formats::AssetRef<'_>> {
+        let mesh = self.mesh.as_ref().filter(|_| !is_gaussian(format)).map(Into::into);
+        let gaussians = self.gaussians.as_ref().filter(|_| is_gaussian(format)).map(Into::into);
+        mesh.or(gaussians).ok_or(Error::Empty("nothing of the kind that was asked for"))
+    }
+
+    fn describe(&self, format: Format) -> String {
+        match (&self.mesh, &self.gaussians) {
+            (Some(mesh), _) if !is_gaussian(format) => {
+                format!("{} vertices, {} faces", mesh.vertices.len(), mesh.faces.len())
+            }
+            (_, Some(gaussians)) => format!("{} Gaussians", gaussians.positions.len()),
+            _ => String::new(),
+        }
+    }
+}
+
+/// A PLY may hold either; what the reference writes in it are Gaussians.
+fn is_gaussian(format: Format) -> bool {
+    matches!(format, Format::Ply | Format::Splat | Format::Spz)
+}
+
+fn write(path: PathBuf, bytes: &[u8], content: String) -> Result<File> {
+    fs::write(&path, bytes).map_err(Error::io(&path))?;
+    Ok(File { path, bytes: bytes.len(), content })
+}
