@@ -49,6 +49,14 @@ pub enum Error {
     /// A model gave infinities or no numbers at all: its weights are damaged, or need more than half precision.
     #[error("{0} gave numbers that are not finite; load its weights again, or compute in f32")]
     NotFinite(&'static str),
+    /// A file could not be fetched.
+    #[error("{what} could not be downloaded: {reason}")]
+    Download {
+        /// The file or repository.
+        what: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -9,6 +9,7 @@ pub mod background;
 pub mod clip;
 pub mod device;
 pub mod dinov2;
+pub mod download;
 pub mod error;
 mod finite;
 pub mod flexicubes;

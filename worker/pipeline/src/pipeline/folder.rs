@@ -123,14 +123,7 @@ impl ModelFolder {
     pub fn checkpoint(&self, role: Role) -> Result<Checkpoint> {
         let index = || self.root.join("pipeline.json");
         let none = || Error::model(index(), format!("names no {}", role.key()));
-        // The reference fetches encoders from elsewhere; here they lie with the other models.
-        let encoder = |name: &Option<String>| name.as_ref().map(|name| format!("ckpts/{name}"));
-        let path = match role {
-            Role::ImageEncoder => encoder(&self.arguments.image_cond_model),
-            Role::TextEncoder => encoder(&self.arguments.text_cond_model),
-            _ => self.arguments.models.get(role.key()).cloned(),
-        };
-        let path = path.ok_or_else(none)?;
+        let path = self.path(role).ok_or_else(none)?;
         let places = self.places(&path);
         let found = places.iter().find(|stem| with_extension(stem, "json").is_file());
         match (found, &places[..]) {
@@ -144,6 +137,17 @@ impl ModelFolder {
                 ),
             )),
             (None, _) => Checkpoint::open(&self.root.join(path)),
+        }
+    }
+
+    /// The path of a model as `pipeline.json` names it, without extension; an encoder's is made of its name.
+    pub fn path(&self, role: Role) -> Option<String> {
+        // The reference fetches encoders from elsewhere; here they lie with the other models.
+        let encoder = |name: &Option<String>| name.as_ref().map(|name| format!("ckpts/{name}"));
+        match role {
+            Role::ImageEncoder => encoder(&self.arguments.image_cond_model),
+            Role::TextEncoder => encoder(&self.arguments.text_cond_model),
+            _ => self.arguments.models.get(role.key()).cloned(),
         }
     }
 

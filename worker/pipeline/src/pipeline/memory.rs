@@ -132,6 +132,26 @@ fn weights(folders: &[ModelFolder], torso: Kind) -> Result<u64> {
     Ok(sum)
 }
 
+/// Bytes of a device's memory, as far as they can be told beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// What the weights take.
+    pub weights: u64,
+    /// What the largest stage of one request takes besides.
+    pub request: u64,
+}
+
+impl ModelFolder {
+    /// The memory that the model takes in half precision for an object of so many voxels.
+    ///
+    /// # Errors
+    /// When one of its models is missing.
+    pub fn memory(&self, voxels: i64) -> Result<Memory> {
+        let request = STRUCTURE.max(voxels.unsigned_abs().saturating_mul(MESH_VOXEL));
+        Ok(Memory { weights: weights(std::slice::from_ref(self), Kind::Half)?, request })
+    }
+}
+
 fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }

@@ -23,6 +23,7 @@ pub use decoders::{Decoders, join_voxels};
 pub use folder::{ModelFolder, Normalization};
 pub use generator::{Generator, OnStep};
 use memory::Budget;
+pub use memory::Memory;
 pub use options::{Options, Outputs, StageOptions};
 use plan::Plan;
 pub use progress::{Observer, Progress, Stage, StageTiming};

@@ -4,6 +4,7 @@
 
 mod bench;
 mod convert;
+mod download;
 mod generate;
 mod inspect;
 mod memory_size;
@@ -36,6 +37,8 @@ enum Command {
     Generate(generate::Arguments),
     /// Cover the shape of a given mesh anew, as a text says.
     Variant(variant::Arguments),
+    /// Fetch a released model from the Hugging Face Hub.
+    Download(download::Arguments),
     /// Say what a model folder holds and what it lacks.
     Inspect(inspect::Arguments),
     /// Convert an asset file to another format.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Variant(arguments) => variant::run(&arguments),
+        Command::Download(arguments) => download::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Render(arguments) => render::run(&arguments),
