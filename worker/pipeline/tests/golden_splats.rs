@@ -6,6 +6,7 @@ mod common;
 
 use common::Stage;
 use tch::Tensor;
+use trellis::asset::formats::ply::{self, Axes};
 use trellis::slat::{GaussianDecoder, RadianceFieldDecoder};
 use trellis::sparse::{Grid, SparseTensor};
 
@@ -54,5 +55,28 @@ fn radiance_field_10_of_two_samples() {
         stage.close(&name("density"), &list(field.density.as_flattened(), &[-1, 16]));
         let harmonics = field.harmonics.as_flattened().as_flattened();
         stage.close(&name("features_dc"), &list(harmonics, &[-1, 16, 1, 3]));
+    }
+}
+
+/// The last bits of logarithms differ from one mathematical library to the next, so numbers are compared and not their bytes.
+#[test]
+fn gaussians_09_as_a_file() {
+    let Some(stage) = Stage::open("09_slat_decoder_gs") else { return };
+    let decoder = GaussianDecoder::load(&stage.checkpoint(), stage.placement()).unwrap();
+    let samples = decoder.forward(&latents(&stage)).unwrap();
+    for (sample, axes, file) in
+        [(0, Axes::YDown, "g0.ply"), (1, Axes::YDown, "g1.ply"), (1, Axes::ZUp, "g1_no_transform.ply")]
+    {
+        let (actual, expected) =
+            (ply::gaussians(&samples[sample], axes), std::fs::read(stage.path(file)).unwrap());
+        let end = b"end_header\n";
+        let header = expected.windows(end.len()).position(|window| window == end).unwrap() + end.len();
+        assert_eq!(actual.len(), expected.len());
+        assert_eq!(actual[..header], expected[..header]);
+        let numbers = |bytes: &[u8]| -> Vec<f32> {
+            bytes[header..].as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        };
+        let rows = |bytes| list(&numbers(bytes), &[-1, 17]);
+        stage.within(file, &rows(&actual), &rows(&expected), 2e-5);
     }
 }

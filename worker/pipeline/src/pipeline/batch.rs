@@ -58,6 +58,19 @@ struct Decoded {
     radiance_field: Option<RadianceField>,
 }
 
+impl Decoded {
+    /// What a stage of decoding makes.
+    fn add(&mut self, stage: Stage, decoders: &Decoders, latents: &SparseTensor) -> Result<()> {
+        match stage {
+            Stage::Mesh => self.mesh = Some(decoders.surface(latents)?.into_mesh()),
+            Stage::Gaussians => self.gaussians = Some(decoders.gaussians(latents)?),
+            Stage::RadianceField => self.radiance_field = Some(decoders.radiance_field(latents)?),
+            Stage::Encode | Stage::SparseStructure | Stage::StructuredLatent => {}
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Batch<'a> {
     pub(super) fn new(models: Models<'a>, plan: &'a Plan, requests: &[&'a Request]) -> Self {
         let job = |request: &&'a Request| Job {
@@ -179,7 +192,7 @@ impl<'a> Batch<'a> {
     }
 
     fn voxels_of_meshes(&self, samples: &[Sample]) -> Vec<i64> {
-        let of_meshes = samples.iter().filter(|sample| self.jobs[sample.job].request.options.outputs.mesh);
+        let of_meshes = samples.iter().filter(|sample| self.wants(sample, Stage::Mesh));
         of_meshes.map(|sample| voxel_count(&sample.voxels)).collect()
     }
 
@@ -215,36 +228,17 @@ impl<'a> Batch<'a> {
         })
     }
 
+    /// What is asked for of each sample, kind by kind.
     fn decode(
         &self,
         samples: &[Sample],
         latents: &[SparseTensor],
         run: &mut Run,
     ) -> Result<Vec<Result<Decoded>>> {
-        let decoders = self.models.decoders;
-        let outputs = |sample: &Sample| self.jobs[sample.job].request.options.outputs;
         let mut decoded: Vec<Result<Decoded>> = samples.iter().map(|_| Ok(Decoded::default())).collect();
-        type Decode<'d> = &'d dyn Fn(&SparseTensor, &mut Decoded) -> Result<()>;
-        let mesh: Decode = &|latents, object| {
-            object.mesh = Some(decoders.surface(latents)?.into_mesh());
-            Ok(())
-        };
-        let gaussians: Decode = &|latents, object| {
-            object.gaussians = Some(decoders.gaussians(latents)?);
-            Ok(())
-        };
-        let radiance_field: Decode = &|latents, object| {
-            object.radiance_field = Some(decoders.radiance_field(latents)?);
-            Ok(())
-        };
-        let wanted = |pick: fn(super::Outputs) -> bool| -> Vec<usize> {
-            (0..samples.len()).filter(|&index| pick(outputs(&samples[index]))).collect()
-        };
-        for (stage, members, decode) in [
-            (Stage::Mesh, wanted(|outputs| outputs.mesh), mesh),
-            (Stage::Gaussians, wanted(|outputs| outputs.gaussians), gaussians),
-            (Stage::RadianceField, wanted(|outputs| outputs.radiance_field), radiance_field),
-        ] {
+        for stage in [Stage::Mesh, Stage::Gaussians, Stage::RadianceField] {
+            let wanted = |index: &usize| self.wants(&samples[*index], stage);
+            let members: Vec<usize> = (0..samples.len()).filter(wanted).collect();
             if members.is_empty() {
                 continue;
             }
@@ -254,7 +248,7 @@ impl<'a> Batch<'a> {
                         report(done, members.len())?;
                     }
                     let Ok(object) = &mut decoded[index] else { continue };
-                    match decode(&latents[index], object) {
+                    match object.add(stage, self.models.decoders, &latents[index]) {
                         Err(error @ Error::Empty(_)) => decoded[index] = Err(error),
                         result => result?,
                     }
@@ -263,6 +257,16 @@ impl<'a> Batch<'a> {
             })?;
         }
         Ok(decoded)
+    }
+
+    fn wants(&self, sample: &Sample, stage: Stage) -> bool {
+        let outputs = self.jobs[sample.job].request.options.outputs;
+        match stage {
+            Stage::Mesh => outputs.mesh,
+            Stage::Gaussians => outputs.gaussians,
+            Stage::RadianceField => outputs.radiance_field,
+            Stage::Encode | Stage::SparseStructure | Stage::StructuredLatent => false,
+        }
     }
 
     fn hand_out(
