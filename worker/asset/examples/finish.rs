@@ -2,6 +2,8 @@
 //!
 //! The surface is a bumpy sphere with as many faces as asked, the Gaussians lie around it as the decoder's do: 32 to each voxel of a 64³ grid
 //! that the surface goes through. Both have the colours of one pattern, so that the error of the texture can be told.
+//!
+//! With `--noise` the surface is the worst that a decoder could make: the borders of voxels that are full at random.
 #![allow(clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
@@ -15,11 +17,18 @@ const VOXELS: f32 = 64.0;
 /// Gaussians of each voxel.
 const PER_VOXEL: usize = 32;
 
+/// Voxels of a large structure.
+const MAX_VOXELS: usize = 20_000;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let faces = option("--faces")?.unwrap_or(600_000);
     let size = option("--texture")?.unwrap_or(1024);
     let runs = option("--runs")?.unwrap_or(5).max(1);
-    let mesh = surface(((faces as f64 / 12.0).sqrt().round() as usize).max(2));
+    let mesh = if std::env::args().any(|argument| argument == "--noise") {
+        noise(((faces as f64 / 2.88).cbrt().round() as usize).max(2))
+    } else {
+        surface(((faces as f64 / 12.0).sqrt().round() as usize).max(2))
+    };
     let gaussians = gaussians_around(&mesh);
     println!(
         "{} faces, {} Gaussians, texture of {size} × {size}, {} threads, {runs} runs",
@@ -123,6 +132,50 @@ fn surface(side: usize) -> Mesh {
     Mesh::new(vertices, faces, Paint::Vertices(colors))
 }
 
+/// The borders between the full and the empty ones of `side`³ voxels, of which two in five are full, with vertices moved a little.
+fn noise(side: usize) -> Mesh {
+    let mut random = random();
+    let corners = side + 1;
+    let full: Vec<bool> = (0..side * side * side).map(|_| random() < 0.4).collect();
+    let is_full = |voxel: [usize; 3]| {
+        voxel.iter().all(|&at| at < side) && full[(voxel[0] * side + voxel[1]) * side + voxel[2]]
+    };
+    let mut vertex = |at: usize| {
+        let corner = [at / (corners * corners), at / corners % corners, at % corners];
+        corner.map(|x| (x as f32 + 0.2 * random()) / side as f32 - 0.5)
+    };
+    let vertices: Vec<[f32; 3]> = (0..corners * corners * corners).map(&mut vertex).collect();
+    let number = |[x, y, z]: [usize; 3]| ((x * corners + y) * corners + z) as u32;
+    let mut faces = vec![];
+    for at in 0..corners * corners * corners {
+        let voxel = [at / (corners * corners), at / corners % corners, at % corners];
+        for axis in 0..3 {
+            let mut before = voxel;
+            before[axis] = before[axis].wrapping_sub(1);
+            if is_full(voxel) != is_full(before) {
+                let corner = |steps: [usize; 2]| {
+                    let mut corner = voxel;
+                    corner[(axis + 1) % 3] += steps[0];
+                    corner[(axis + 2) % 3] += steps[1];
+                    number(corner)
+                };
+                let [a, b, c, d] = [[0, 0], [1, 0], [1, 1], [0, 1]].map(corner);
+                faces.extend(if is_full(before) { [[a, b, c], [a, c, d]] } else { [[a, c, b], [a, d, c]] });
+            }
+        }
+    }
+    Mesh::new(vertices, faces, Paint::None)
+}
+
+/// Numbers in 0..1, always the same.
+fn random() -> impl FnMut() -> f32 {
+    let mut state = 1u64;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    }
+}
+
 fn normalised(v: [f32; 3]) -> [f32; 3] {
     let length = v.iter().map(|x| x * x).sum::<f32>().sqrt();
     v.map(|x| x / length)
@@ -146,13 +199,11 @@ fn gaussians_around(mesh: &Mesh) -> Gaussians {
     let mut voxels: Vec<[u32; 3]> = mesh.vertices.iter().map(voxel).collect();
     voxels.sort_unstable();
     voxels.dedup();
-    let mut state = 1u64;
-    let mut random = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 24) as f32
-    };
+    let mut random = random();
     let mut gaussians = Gaussians::default();
-    for voxel in voxels.iter().flat_map(|voxel| [voxel; PER_VOXEL]) {
+    // As many as a decoder makes at most.
+    let every = voxels.len() / MAX_VOXELS + 1;
+    for voxel in voxels.iter().step_by(every).flat_map(|voxel| [voxel; PER_VOXEL]) {
         let place = voxel.map(|x| (x as f32 + 0.5 + 1.5 * (random() - 0.5)) / VOXELS - 0.5);
         let depth = 1.0 - 0.008 * random();
         let position = bumpy(normalised(place)).map(|x| x * depth);
