@@ -229,38 +229,6 @@ mod tests {
 
     use super::*;
 
-    /// Convolves in f16 with our kernel and with libtorch, if there is a GPU to test on and the kernel is built for it.
-    fn compare_on_gpu(grid: &Rc<Grid>, inputs: i64, outputs: i64) {
-        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Half, grid.device()));
-        let x = SparseTensor::new(Rc::clone(grid), random(&[grid.len(), inputs])).unwrap();
-        let weight = random(&[outputs, 27 * inputs]) / (27.0 * inputs as f64).sqrt();
-        let convolution = Convolution { weight, by_tap: OnceCell::new(), bias: random(&[outputs]) };
-        let around = random(&[grid.len(), outputs]);
-        let Some(fast) = convolution.convolve(&x, Around::Voxels(&around)).unwrap() else { return };
-        let slow = convolution.gather(&x).unwrap().feats() + &around;
-        let error = (&fast - slow).abs().max().double_value(&[]);
-        assert!(error < 1e-2, "{inputs} to {outputs}: {error}");
-        let again = convolution.convolve(&x, Around::Voxels(&around)).unwrap().unwrap();
-        assert!(again.equal(&fast), "{inputs} to {outputs}: other bytes the second time");
-    }
-
-    #[test]
-    fn the_kernel_gives_what_libtorch_gives() {
-        if std::env::var("TRELLIS_TEST_DEVICE").is_ok_and(|device| device == "cuda") {
-            let device = crate::device::DeviceChoice::Cuda(0).resolve().unwrap();
-            let active =
-                Tensor::randn([2, 9, 9, 9], (Kind::Float, device)).gt(0.3).nonzero().to_kind(Kind::Int);
-            let grid = Grid::new(active).unwrap();
-            let divided = grid.subdivided().unwrap();
-            // One for each tiling.
-            let widths = [(32, 192), (64, 96), (96, 96), (64, 32), (32, 40), (64, 1024), (64, 128)];
-            for (inputs, outputs) in widths {
-                compare_on_gpu(&grid, inputs, outputs);
-                compare_on_gpu(&divided, inputs, outputs);
-            }
-        }
-    }
-
     #[test]
     fn chunks_give_what_a_dense_convolution_gives() {
         tch::manual_seed(3);
