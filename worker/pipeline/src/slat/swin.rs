@@ -1,8 +1,10 @@
 //! The transformer block of the decoders.
 
+use std::rc::Rc;
+
 use crate::Result;
-use crate::nn::{LayerNorm, Mlp, SelfAttention};
-use crate::sparse::{SparseTensor, Windows, windowed_attention};
+use crate::nn::{LayerNorm, Mlp, Residual, SelfAttention};
+use crate::sparse::{Grid, SparseTensor, Windows, windowed_attention};
 use crate::weights::Weights;
 
 const EPS: f64 = 1e-6;
@@ -33,8 +35,17 @@ impl SwinBlock {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor, windows: &Windows) -> Result<SparseTensor> {
-        let normal = x.with(self.norm.forward(x.feats())?)?;
-        let x = x.feats().f_add(windowed_attention(&self.attention, &normal, windows)?.feats())?;
-        normal.with(x.f_add(&self.mlp.forward(&self.norm.forward(&x)?)?)?)
+        let mut stream = Residual::new(x.feats().f_alias_copy()?, None);
+        self.add_to(&mut stream, x.grid(), windows)?;
+        x.with(stream.finish()?)
+    }
+
+    /// The same on a stream with a row for each voxel of `grid`.
+    pub(super) fn add_to(&self, stream: &mut Residual, grid: &Rc<Grid>, windows: &Windows) -> Result<()> {
+        let normal = SparseTensor::new(Rc::clone(grid), stream.norm(&self.norm, None)?)?;
+        let attended = windowed_attention(&self.attention, &normal, windows)?;
+        stream.add(attended.feats().shallow_clone(), None)?;
+        let mixed = self.mlp.forward(&stream.norm(&self.norm, None)?)?;
+        stream.add(mixed, None)
     }
 }

@@ -7,7 +7,7 @@ use tch::Kind;
 use super::swin::SwinBlock;
 use crate::Result;
 use crate::finite::check_finite;
-use crate::nn::{LayerNorm, Linear, position_embedding};
+use crate::nn::{LayerNorm, Linear, Residual, position_embedding};
 use crate::sparse::SparseTensor;
 use crate::weights::Weights;
 
@@ -111,8 +111,11 @@ impl SwinTransformer {
         let tokens = self.input.forward(values.feats())?.f_add(&position)?.f_to_kind(self.torso)?;
         let size = self.window_size;
         let windows = [grid.windows(size, 0)?, grid.windows(size, size / 2)?];
-        let mut blocks = self.blocks.iter().zip(windows.iter().cycle());
-        blocks.try_fold(values.with(tokens)?, |h, (block, windows)| block.forward(&h, windows))
+        let mut stream = Residual::new(tokens, None);
+        for (block, windows) in self.blocks.iter().zip(windows.iter().cycle()) {
+            block.add_to(&mut stream, grid, windows)?;
+        }
+        values.with(stream.finish()?)
     }
 }
 
