@@ -9,7 +9,8 @@ use std::rc::Rc;
 use common::Stage;
 use tch::{Kind, Tensor};
 use trellis::nn::{
-    BlockConfig, CrossAttention, FlowBlock, LayerNorm, QkNorm, SelfAttention, position_embedding,
+    BlockConfig, Context, CrossAttention, FlowBlock, LayerNorm, QkNorm, Residual, SelfAttention,
+    position_embedding,
 };
 use trellis::slat::{Resampling, ResidualBlock, SubdivideBlock, SwinBlock};
 use trellis::sparse::{
@@ -94,8 +95,8 @@ fn norms() {
         let layer = LayerNorm::affine(&weights.at("ln"), CHANNELS, 1e-6).unwrap();
         stage.close("ln.feats", &layer.forward(x.feats()).unwrap());
         let rms = QkNorm::load(&weights.at("rms"), HEADS, 8).unwrap();
-        stage.close("rms.feats", &rms.forward(&x.feats().unflatten(1, [HEADS, 8])).unwrap());
-        stage.close("rms_dense.feats", &rms.forward(&stage.input("dense_heads")).unwrap());
+        stage.close("rms.feats", &rms.forward(x.feats().copy().unflatten(1, [HEADS, 8])).unwrap());
+        stage.close("rms_dense.feats", &rms.forward(stage.input("dense_heads")).unwrap());
     });
 }
 
@@ -103,7 +104,7 @@ fn norms() {
 fn values_of_a_sample_reach_its_voxels() {
     let Some(stage) = Stage::open(STAGE) else { return };
     let x = sparse(&stage);
-    let spread = |name: &str| x.grid().spread(&stage.input(name)).unwrap();
+    let spread = |name: &str| stage.input(name).index_select(0, &x.grid().coords().select(1, 0));
     let modulated = x.feats() * (spread("scale") + 1) + spread("shift");
     stage.close("batch_broadcast_modulate.feats", &modulated);
 }
@@ -131,8 +132,8 @@ fn attention() {
             |name: &str, qk_norm| SelfAttention::load(&weights.at(name), CHANNELS, HEADS, qk_norm).unwrap();
         for (name, qk_norm) in [("attn_full", true), ("attn_full_plain", false)] {
             let layer = layer(name, qk_norm);
-            let attended = x.map_samples(|tokens, _| layer.forward(tokens)).unwrap();
-            stage.close(&format!("{name}.feats"), attended.feats());
+            let attended = layer.forward(x.feats(), x.grid().lengths()).unwrap();
+            stage.close(&format!("{name}.feats"), &attended);
         }
         for (name, qk_norm, shift) in [("attn_win0", false, 0), ("attn_win4", true, 4)] {
             let windows = compare_windows(stage, x.grid(), shift);
@@ -140,11 +141,11 @@ fn attention() {
             stage.close(&format!("{name}.feats"), attended.feats());
         }
         let cross = CrossAttention::load(&weights.at("attn_cross"), CHANNELS, 20, HEADS, false).unwrap();
-        let context = stage.input("context");
-        let attended = x.map_samples(|tokens, sample| {
-            cross.forward(tokens, &context.narrow(0, sample, tokens.size()[0]))
-        });
-        stage.close("attn_cross.feats", attended.unwrap().feats());
+        let Context::Tokens { keys, values } = cross.context(&stage.input("context"), false).unwrap() else {
+            panic!("tokens that are not alike have keys");
+        };
+        let attended = cross.forward(x.feats(), &keys, &values, x.grid().lengths()).unwrap();
+        stage.close("attn_cross.feats", &attended);
     });
 }
 
@@ -166,8 +167,8 @@ fn windows_of_all_sizes_attend_as_if_each_were_alone() {
         for number in 0..27 {
             let rows = window.eq(number).nonzero().flatten(0, -1);
             if rows.numel() > 0 {
-                let alone =
-                    layer.forward(&x.feats().index_select(0, &rows).unsqueeze(0)).unwrap().squeeze_dim(0);
+                let count = rows.numel() as i64;
+                let alone = layer.forward(&x.feats().index_select(0, &rows), &[count]).unwrap();
                 let together = attended.feats().index_select(0, &rows);
                 let name = format!("window {number} of {} voxels", rows.numel());
                 stage.within(&name, &together, &alone.to_device(tch::Device::Cpu), 1e-5);
@@ -194,11 +195,13 @@ fn transformer_blocks() {
         };
         let block = FlowBlock::load(&weights.at("dit_block"), &config).unwrap();
         let (time, context) = (stage.input("mod"), stage.input("context"));
-        let passed = x.map_samples(|tokens, sample| {
-            let of_samples = |x: &Tensor| x.narrow(0, sample, tokens.size()[0]);
-            block.forward(tokens, &of_samples(&time), &of_samples(&context))
-        });
-        stage.close("dit_block.feats", passed.unwrap().feats());
+        let modulation = block.modulation(&time).unwrap().unwrap();
+        let context = block.context(&context, false).unwrap();
+        let sample = x.grid().coords().select(1, 0).contiguous();
+        let (mut stream, lengths) = (Residual::new(x.feats().copy(), Some(sample)), x.grid().lengths());
+        block.attend_within(&mut stream, &modulation, lengths).unwrap();
+        block.attend_to_condition(&mut stream, &modulation, lengths, &[&context]).unwrap();
+        stage.close("dit_block.feats", &stream.finish().unwrap());
     });
 }
 

@@ -86,7 +86,7 @@ impl FlowBlock {
     ///
     /// # Errors
     /// When libtorch fails.
-    pub(super) fn context(&self, condition: &Tensor, alike: bool) -> Result<Context> {
+    pub fn context(&self, condition: &Tensor, alike: bool) -> Result<Context> {
         self.cross_attention.context(condition, alike)
     }
 
@@ -94,7 +94,7 @@ impl FlowBlock {
     ///
     /// # Errors
     /// When libtorch fails.
-    pub(super) fn modulation(&self, time: &Tensor) -> Result<Option<Tensor>> {
+    pub fn modulation(&self, time: &Tensor) -> Result<Option<Tensor>> {
         self.modulation.as_ref().map(|modulation| modulation.forward(time)).transpose()
     }
 
@@ -102,12 +102,7 @@ impl FlowBlock {
     ///
     /// # Errors
     /// When libtorch fails.
-    pub(super) fn attend_within(
-        &self,
-        stream: &mut Residual,
-        modulation: &Tensor,
-        lengths: &[i64],
-    ) -> Result<()> {
+    pub fn attend_within(&self, stream: &mut Residual, modulation: &Tensor, lengths: &[i64]) -> Result<()> {
         let [shift, scale, gate, ..] = parts(modulation)?;
         let x = stream.norm(&self.norm1, Some((&shift, &scale)))?;
         stream.add(self.self_attention.forward(&x, lengths)?, Some(&gate))
@@ -118,7 +113,7 @@ impl FlowBlock {
     ///
     /// # Errors
     /// When libtorch fails.
-    pub(super) fn attend_to_condition(
+    pub fn attend_to_condition(
         &self,
         stream: &mut Residual,
         modulation: &Tensor,
