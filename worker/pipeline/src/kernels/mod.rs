@@ -5,6 +5,7 @@
 
 pub(crate) mod dense_conv;
 pub(crate) mod flexicubes;
+pub(crate) mod linear_gelu;
 pub(crate) mod norms;
 pub(crate) mod sparse_conv;
 pub(crate) mod transformer;

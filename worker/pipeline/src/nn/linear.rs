@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use crate::Result;
+use crate::kernels::linear_gelu::linear_gelu;
 use crate::weights::Weights;
 
 /// y = x Wᵀ + b over the last dimension.
@@ -68,6 +69,10 @@ impl Mlp {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down.forward(&self.up.forward(x)?.f_gelu_("tanh")?)
+        let hidden = match linear_gelu(x, &self.up.weight, &self.up.bias)? {
+            Some(hidden) => hidden,
+            None => self.up.forward(x)?.f_gelu_("tanh")?,
+        };
+        self.down.forward(&hidden)
     }
 }
