@@ -169,8 +169,12 @@ impl Plan {
         let mut preference = null_mut();
         succeeded((functions.preference_create)(&mut preference))?;
         let limit = from_ref(&WORKSPACE).cast();
-        let limited =
-            (functions.preference_set)(preference, value::PREF_MAX_WORKSPACE_BYTES, limit, size_of::<usize>());
+        let limited = (functions.preference_set)(
+            preference,
+            value::PREF_MAX_WORKSPACE_BYTES,
+            limit,
+            size_of::<usize>(),
+        );
         let [weight, input, output] = plan.layouts;
         let mut found = 0;
         let suggested = (functions.suggest)(
