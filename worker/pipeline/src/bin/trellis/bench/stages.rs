@@ -147,16 +147,23 @@ impl Bench<'_> {
         Ok(Tensor::f_cat(&[distance, others], 1)?)
     }
 
+    /// Until what was decoded is on the device: the reference's figures end there too.
     fn others(&mut self) -> Result<()> {
         let latents = self.latents()?;
         let before = self.clock.held();
         let model = GaussianDecoder::load(&self.shape.model("gaussian_decoder")?, self.placement)?;
         let voxels = &self.voxels;
-        self.clock.time("Gaussian decoder", before, || model.forward(&on_new_grid(voxels, &latents)?))?;
+        self.clock.time("Gaussian decoder", before, || {
+            let raw = model.raw(&on_new_grid(voxels, &latents)?)?;
+            let samples = model.parameters(&raw)?;
+            Ok(samples.into_iter().map(|sample| (sample.positions, sample.scales)).collect::<Vec<_>>())
+        })?;
         drop(model);
         let before = self.clock.held();
         let model = RadianceFieldDecoder::load(&self.shape.model("radiance_field_decoder")?, self.placement)?;
-        self.clock.time("radiance-field decoder", before, || model.forward(&on_new_grid(voxels, &latents)?))
+        self.clock.time("radiance-field decoder", before, || {
+            Ok(model.raw(&on_new_grid(voxels, &latents)?)?.feats().shallow_clone())
+        })
     }
 
     fn report(mut self, runs: u32) -> Result<Report> {
