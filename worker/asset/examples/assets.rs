@@ -59,6 +59,13 @@ fn write(folder: &Path) {
     for format in [Format::Ply, Format::Splat, Format::Spz] {
         file("gaussians", (&cloud).into(), format, Options::default(), &cloud_facts(&cloud));
     }
+    for (name, asset) in [
+        ("coloured", AssetRef::from(&mesh)),
+        ("textured", (&textured).into()),
+        ("gaussians", (&cloud).into()),
+    ] {
+        std::fs::write(folder.join(format!("{name}.png")), render::preview(asset, 512).unwrap()).unwrap();
+    }
     let frames = render::turntable(&textured, &View { size: 128, ..View::default() }, 12).unwrap();
     std::fs::write(folder.join("turntable.webp"), render::animation(&frames, 12.0).unwrap()).unwrap();
     std::fs::write(folder.join("expected.json"), Value::Object(expected).to_string()).unwrap();
