@@ -209,16 +209,17 @@ fn transformer_blocks() {
 fn residual_and_subdivide_blocks() {
     with_weights(|stage, weights, x| {
         let time = stage.input("emb");
-        let load = |name: &str, inputs, outputs| {
-            ResidualBlock::load(&weights.at(name), inputs, 32, outputs).unwrap()
+        let run = |name: &str, [inputs, outputs]: [i64; 2], x: &SparseTensor, resampling: &Resampling| {
+            let block = ResidualBlock::load(&weights.at(name), inputs, 32, outputs).unwrap();
+            block.forward(x, &block.modulation(&time).unwrap(), resampling).unwrap()
         };
-        let same = load("res_same", 24, 24).forward(x, &time, &Resampling::Same).unwrap();
+        let same = run("res_same", [24, 24], x, &Resampling::Same);
         stage.close("res_same.feats", same.feats());
-        let down = load("res_down", 24, 28).forward(&same, &time, &Resampling::Down).unwrap();
+        let down = run("res_down", [24, 28], &same, &Resampling::Down);
         stage.exact("res_down.coords", down.grid().coords());
         stage.close("res_down.feats", down.feats());
         let finer = Resampling::Up(Rc::clone(x.grid()));
-        let up = load("res_up", 28, 24).forward(&down, &time, &finer).unwrap();
+        let up = run("res_up", [28, 24], &down, &finer);
         stage.close("res_up.feats", up.feats());
 
         let block = SubdivideBlock::load(&weights.at("subdivide_block"), CHANNELS, 12, 4).unwrap();
