@@ -7,7 +7,10 @@ use trellis_asset::postprocess::{Options, Target, postprocess};
 use trellis_asset::{Mesh, Paint};
 
 fn surface(file: &SafeTensors<'_>, name: &str) -> Mesh {
-    let bytes = |part| file.tensor(&format!("{name}.{part}")).unwrap().data().as_chunks::<4>().0.to_vec();
+    let bytes = |part| match file.tensor(&format!("{name}.{part}")) {
+        Ok(tensor) => tensor.data().as_chunks::<4>().0.to_vec(),
+        Err(error) => panic!("{name}.{part}: {error}"),
+    };
     let (vertices, faces) = (bytes("vertices"), bytes("faces"));
     let vertices = vertices.as_chunks::<3>().0.iter().map(|v| v.map(f32::from_le_bytes)).collect();
     let faces = faces.as_chunks::<3>().0.iter().map(|face| face.map(u32::from_le_bytes)).collect();
