@@ -1,7 +1,7 @@
 //! TRELLIS on libtorch: an image or a text in, a 3D asset out.
 //!
 //! The modules follow the model (Xiang et al., "Structured 3D Latents for Scalable and Versatile 3D Generation",
-//! 2024): [`image`] and [`dinov2`] turn a photo into a condition, [`clip`] a text, [`sparse_structure`] finds the voxels that the
+//! 2024): [`image`], [`background`] and [`dinov2`] turn a photo into a condition, [`clip`] a text, [`sparse_structure`] finds the voxels that the
 //! object touches, [`slat`] fills them with structured latents and decodes these, [`flexicubes`] extracts the
 //! surface. [`pipeline`] ties them together; most users need only [`Pipeline`].
 
