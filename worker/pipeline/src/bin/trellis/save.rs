@@ -74,8 +74,13 @@ pub(crate) struct File {
 }
 
 impl SaveArguments {
-    /// Fails before anything is computed where a name tells no format.
+    /// Fails before anything is computed where a name tells no format or its folder is not there.
     pub(crate) fn plan(&self, samples: usize) -> Result<Plan<'_>> {
+        self.outputs
+            .iter()
+            .chain(&self.preview)
+            .chain(&self.turntable)
+            .try_for_each(|path| check_folder(path))?;
         let files = match (self.formats.as_slice(), self.outputs.as_slice()) {
             ([], outputs) => {
                 let named = |path: &PathBuf| Ok((path.clone(), Format::of(path)?));
@@ -203,6 +208,17 @@ impl Whole {
 /// A PLY may hold either; what the reference writes in it are Gaussians.
 fn is_gaussian(format: Format) -> bool {
     matches!(format, Format::Ply | Format::Splat | Format::Spz)
+}
+
+fn check_folder(path: &Path) -> Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) if !folder.is_dir() => Err(Error::InvalidInput(format!(
+            "{}: the folder {} is not there; make it first",
+            path.display(),
+            folder.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn write(path: PathBuf, bytes: &[u8], content: String) -> Result<File> {
