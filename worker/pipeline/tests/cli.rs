@@ -33,7 +33,8 @@ fn the_same_request_twice_gives_the_same_bytes_and_another_seed_others() {
     let run = |name: &str, seed: &str| {
         let (glb, png) =
             (folder.path().join(format!("{name}.glb")), folder.path().join(format!("{name}.png")));
-        let more = ["--steps", "2", "--seed", seed, "--json", "--preview", png.to_str().unwrap()];
+        let more = ["--steps", "2", "--seed", seed, "--texture-size", "128", "--json", "--preview"];
+        let more = [&more[..], &[png.to_str().unwrap()]].concat();
         let output = generate(&fixture("input.png"), &fixture("model"), &glb, &more);
         assert!(output.status.success(), "{}", stderr(&output));
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -191,7 +192,7 @@ fn inspect_says_what_a_folder_lacks() {
     assert_eq!(lacking.status.code(), Some(2));
     let text = String::from_utf8(lacking.stdout.clone()).unwrap();
     assert!(text.contains("ss_dec_tiny.safetensors"), "{text}");
-    assert!(stderr(&lacking).contains("1 of 5 models cannot be used"), "{}", stderr(&lacking));
+    assert!(stderr(&lacking).contains("1 of 7 models cannot be used"), "{}", stderr(&lacking));
 
     let none = trellis(&[&"inspect", &"/"]);
     assert!(stderr(&none).contains("it has no pipeline.json"), "{}", stderr(&none));

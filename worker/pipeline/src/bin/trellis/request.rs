@@ -46,6 +46,7 @@ enum MultiImageName {
 
 /// What `--json` prints.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Report {
     seed: u64,
     assets: Vec<AssetReport>,
@@ -54,6 +55,7 @@ struct Report {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct AssetReport {
     sample: usize,
     voxels: usize,
@@ -62,6 +64,7 @@ struct AssetReport {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct StageReport {
     stage: &'static str,
     milliseconds: u128,

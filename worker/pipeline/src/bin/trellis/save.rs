@@ -53,6 +53,7 @@ pub(crate) struct Plan<'a> {
 
 /// What was saved of one asset.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Saved {
     pub(crate) files: Vec<File>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +67,7 @@ pub(crate) struct Saved {
 
 /// One file that was written.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct File {
     pub(crate) path: PathBuf,
     pub(crate) bytes: usize,
