@@ -106,7 +106,7 @@ pub(crate) struct ImageForm {
     /// A PNG, JPEG or WebP file.
     #[schema(format = Binary, content_media_type = "application/octet-stream")]
     image: String,
-    /// Files to make, separated by commas, or several fields of this name. Workers of release 0.1 make `glb`.
+    /// Files to make, separated by commas, or several fields of this name.
     output_formats: Option<String>,
     /// Preset.
     quality: Option<crate::request::Quality>,

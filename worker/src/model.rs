@@ -9,13 +9,14 @@ use bytes::Bytes;
 use tokio::sync::watch::Sender;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
+use trellis::asset::formats;
 use trellis::device::DeviceChoice;
-use trellis::pipeline::{Input, LoadOptions, Options, Pipeline, Request, StageOptions};
+use trellis::pipeline::{Input, LoadOptions, Modality, Options, Pipeline, Request, Role, StageOptions};
 use trellis::sampler::MultiImage;
 use trellis_crds::{MultiImageMode, StageTiming};
 
 use crate::failure::Failure;
-use crate::order::{Order, Sampling};
+use crate::order::{self, Order, Sampling};
 use crate::upload::File;
 use crate::work::Progress;
 
@@ -44,7 +45,7 @@ impl Model {
     pub(crate) async fn make(
         &self,
         order: &Order,
-        images: Vec<Bytes>,
+        files: Vec<Bytes>,
         progress: Sender<Progress>,
         cancel: CancellationToken,
     ) -> Result<Option<Asset>, Failure> {
@@ -53,7 +54,7 @@ impl Model {
             let _in_job = span.enter();
             // A panic in an earlier job leaves the weights as they were: nothing changes them.
             let pipeline = pipeline.lock().unwrap_or_else(PoisonError::into_inner);
-            make(&pipeline, &order, &images, &progress, &cancel)
+            make(&pipeline, &order, &files, &progress, &cancel)
         };
         match spawn_blocking(make).await {
             Ok(Ok(asset)) => Ok(Some(asset)),
@@ -66,33 +67,74 @@ impl Model {
 fn make(
     pipeline: &Pipeline,
     order: &Order,
-    images: &[Bytes],
+    files: &[Bytes],
     progress: &Sender<Progress>,
     cancel: &CancellationToken,
 ) -> trellis::Result<Asset> {
-    let images = images.iter().map(|image| trellis::image::decode(image)).collect::<Result<Vec<_>, _>>()?;
     let mut observe = |now: trellis::pipeline::Progress| {
         progress.send_replace(Progress { stage: now.stage.name(), percent: percent(now.fraction) });
         if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let request = Request { input: Input::Images(images), options: options(order) };
+    let input = input(order, files)?;
+    let outputs = order.finish.outputs(&order.formats, has_gaussians(pipeline, input.modality()));
+    let request = Request { input, options: Options { outputs, ..options(order) } };
     let assets = pipeline.generate(&request, &mut observe)?;
-    let made = assets.first().ok_or(trellis::Error::Empty("no surface"))?;
-    let mesh = made.mesh.as_ref().ok_or(trellis::Error::Empty("no surface"))?;
-    let mut timings: Vec<_> =
-        made.timings.iter().map(|timing| timed(timing.stage.name(), timing.duration)).collect();
 
-    let began = Instant::now();
-    let glb = trellis::asset::formats::glb::write(mesh)?;
-    let mut files = vec![File { name: "model.glb".into(), format: "glb", content: glb.into() }];
-    timings.push(timed("export", began.elapsed()));
-    if order.preview {
-        let began = Instant::now();
-        let png = trellis::asset::render::preview(mesh, PREVIEW_SIZE)?;
-        files.push(File { name: "preview.png".into(), format: "png", content: png.into() });
-        timings.push(timed("preview", began.elapsed()));
+    let mut made = Asset { files: Vec::new(), timings: Vec::new() };
+    if let Some(first) = assets.first() {
+        made.timings.extend(first.timings.iter().map(|timing| timed(timing.stage.name(), timing.duration)));
     }
-    Ok(Asset { files, timings })
+    let (mut finish, mut export, mut preview) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    for asset in assets {
+        let name = if order.samples > 1 { format!("-{}", asset.sample) } else { String::new() };
+        let finished = order.finish.apply(asset)?;
+        finish += finished.duration;
+        let began = Instant::now();
+        for &format in &order.formats {
+            let content = finished.file(format)?.into();
+            let file = format!("model{name}.{}", format.extension());
+            made.files.push(File { name: file, format: format.name(), content });
+        }
+        export += began.elapsed();
+        if order.preview {
+            let began = Instant::now();
+            let png = trellis::asset::render::preview(finished.look()?, PREVIEW_SIZE)?;
+            made.files.push(File { name: format!("preview{name}.png"), format: "png", content: png.into() });
+            preview += began.elapsed();
+        }
+    }
+    made.timings.extend([timed("finish", finish), timed("export", export)]);
+    if order.preview {
+        made.timings.push(timed("preview", preview));
+    }
+    Ok(made)
+}
+
+/// What the model is given of a job's files.
+fn input(order: &Order, files: &[Bytes]) -> trellis::Result<Input> {
+    match &order.input {
+        order::Input::Images(_) => {
+            let images = files.iter().map(|image| trellis::image::decode(image)).collect::<Result<_, _>>()?;
+            Ok(Input::Images(images))
+        }
+        order::Input::Text(prompt) => Ok(Input::Text(prompt.clone())),
+        order::Input::Variant(format, prompt) => {
+            let file = files.first().map(|file| &file[..]).unwrap_or_default();
+            match formats::read(file, *format)? {
+                formats::Asset::Mesh(mesh) => {
+                    Ok(Input::Variant { mesh: Box::new(mesh), prompt: prompt.clone() })
+                }
+                formats::Asset::Gaussians(_) => Err(trellis::Error::InvalidInput(
+                    "spec.input.variant.mesh holds Gaussians; a variant needs a mesh".into(),
+                )),
+            }
+        }
+    }
+}
+
+fn has_gaussians(pipeline: &Pipeline, modality: Modality) -> bool {
+    let generator = pipeline.generator(modality);
+    generator.is_some_and(|generator| generator.folder().roles().any(|role| role == Role::GaussianDecoder))
 }
 
 /// The model's part of the whole attempt lies between fetching and storing.
@@ -105,9 +147,10 @@ fn options(order: &Order) -> Options {
         seed: order.seed.into(),
         sparse_structure: stage(order.sparse_structure),
         structured_latent: stage(order.structured_latent),
-        multi_image: match order.multi_image_mode {
-            MultiImageMode::Stochastic => MultiImage::Stochastic,
-            MultiImageMode::Multidiffusion => MultiImage::Multidiffusion,
+        samples: order.samples,
+        multi_image: match &order.input {
+            order::Input::Images(MultiImageMode::Multidiffusion) => MultiImage::Multidiffusion,
+            _ => MultiImage::Stochastic,
         },
         ..Options::default()
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::future::try_join_all;
 use kube::ResourceExt;
+use trellis::asset::formats::Format;
 use trellis_crds::{GenerationJob, OutputFile};
 use trellis_storage::{Error, ObjectUri, Storage};
 
@@ -77,11 +78,9 @@ impl Folder {
 
 fn content_type(format: &str) -> &'static str {
     match format {
-        "glb" => "model/gltf-binary",
         "png" => "image/png",
         "json" => "application/json",
-        "stl" => "model/stl",
-        _ => "application/octet-stream",
+        _ => format.parse().map_or("application/octet-stream", Format::media_type),
     }
 }
 

@@ -12,7 +12,7 @@ use trellis_crds::GenerationJob;
 use crate::attempt::Context;
 use crate::failure::Failure;
 use crate::model::timed;
-use crate::order::Order;
+use crate::order::{Order, sources};
 use crate::status::{self, Period, Product};
 use crate::upload::Folder;
 
@@ -48,12 +48,12 @@ pub(crate) async fn run(
 
     let began = Instant::now();
     let namespace = job.namespace().unwrap_or_default();
-    let fetch = context.fetcher.all(&namespace, &order.sources);
-    let Some(images) = cancel.run_until_cancelled(fetch).await else { return Ok(None) };
-    let images = images?;
+    let fetch = context.fetcher.all(&namespace, sources(&job.spec));
+    let Some(files) = cancel.run_until_cancelled(fetch).await else { return Ok(None) };
+    let files = files?;
     timings.push(timed(FETCH, began.elapsed()));
 
-    let Some(asset) = context.model.make(&order, images, progress.clone(), cancel.clone()).await? else {
+    let Some(asset) = context.model.make(&order, files, progress.clone(), cancel.clone()).await? else {
         return Ok(None);
     };
     timings.extend(asset.timings);

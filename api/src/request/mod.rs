@@ -65,7 +65,7 @@ pub(crate) struct ImageTo3d {
     pub image_url: Option<String>,
     /// The file itself in base64, alone or as a `data:` URI.
     pub image_base64: Option<String>,
-    /// Files to make, each at most once (default `["glb"]`). Workers of release 0.1 make `glb`; a job that asks for more fails.
+    /// Files to make, each at most once (default `["glb"]`).
     #[serde(default)]
     pub output_formats: Vec<Format>,
     /// Preset for what `sampling` and `mesh` leave out (default `balanced`).
@@ -83,7 +83,7 @@ pub(crate) struct ImageTo3d {
     pub mesh: Mesh,
 }
 
-/// An asset from a description. Workers of release 0.1 take images alone; such a job fails.
+/// An asset from a description. Needs a pool whose model takes text.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"prompt": "a wooden treasure chest with iron bands", "output_formats": ["glb"]}))]
@@ -91,7 +91,7 @@ pub(crate) struct TextTo3d {
     /// The object in words, English; the model reads about the first 50 words.
     #[schema(min_length = 1, max_length = 1000)]
     pub prompt: String,
-    /// Files to make, each at most once (default `["glb"]`). Workers of release 0.1 make `glb`; a job that asks for more fails.
+    /// Files to make, each at most once (default `["glb"]`).
     #[serde(default)]
     pub output_formats: Vec<Format>,
     /// Preset for what `sampling` and `mesh` leave out (default `balanced`).
@@ -129,7 +129,7 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Quality {
-    /// 12 steps, texture of 512 pixels.
+    /// 12 steps, texture of 1024 pixels.
     Fast,
     /// 25 steps, texture of 1024 pixels.
     Balanced,
@@ -163,11 +163,10 @@ pub(crate) struct Stage {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mesh {
-    /// The part of the triangles to remove (default 0.95). Workers of release 0.1 keep all.
+    /// The part of the triangles to remove (default 0.95).
     #[schema(minimum = 0, maximum = 0.99)]
     pub simplify: Option<f64>,
-    /// The texture's edge in pixels: 512, 1024, 2048 or 4096; by `quality` where left out. Workers of release 0.1 colour the mesh's
-    /// vertices instead; a job that gives a size fails.
+    /// The texture's edge in pixels: 512, 1024, 2048 or 4096; by `quality` where left out.
     pub texture_size: Option<i32>,
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn image_to_3d(
 
 /// Make an asset from a description
 ///
-/// Needs a worker pool whose model takes text; workers of release 0.1 take images alone.
+/// Needs a worker pool whose model takes text.
 #[utoipa::path(
     post,
     path = "/api/v1/generate/text-to-3d",

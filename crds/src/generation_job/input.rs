@@ -16,13 +16,12 @@ pub struct Input {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageInput>,
 
-    /// A description in words. Needs a pool whose model takes text. Workers of release 0.1 take images alone, and end such a
-    /// job with the reason `InvalidInput`.
+    /// A description in words. Needs a pool whose model takes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextInput>,
 
     /// A new surface for the shape of a given mesh, described in words. Needs a pool whose model
-    /// takes text. Workers of release 0.1 take images alone, and end such a job with the reason `InvalidInput`.
+    /// takes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<VariantInput>,
 }

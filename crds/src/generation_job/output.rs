@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Output {
     /// The files to make (default `[glb]`), each at most once. `glb`: mesh with its colours in one file; `obj`: mesh, material
-    /// and texture, zipped; `stl`: mesh without colours; `ply`: 3D Gaussians; `usdz`: mesh with its colours for Apple's
-    /// viewers. Workers of release 0.1 make `glb`, and end a job that asks for more with the reason `InvalidInput`.
+    /// and texture, zipped; `stl`: mesh without colours; `ply`: 3D Gaussians, of models that have a decoder for them;
+    /// `usdz`: mesh with its colours for Apple's viewers.
     #[serde(default = "glb_alone")]
     #[schemars(length(min = 1, max = 5))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -65,8 +65,7 @@ pub enum Format {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MeshOutput {
-    /// The part of the triangles to remove, 0 to 0.99 (default 0.95). 0 keeps all, some 300,000 for a usual object. Workers of
-    /// release 0.1 keep all.
+    /// The part of the triangles to remove, 0 to 0.99 (default 0.95). 0 keeps all, some 300,000 for a usual object.
     #[serde(default = "most_triangles")]
     // Not `maximum: 0.99`: the API server rounds it in its message, and would tell people to write 0.
     #[x_kube(
@@ -74,15 +73,14 @@ pub struct MeshOutput {
     )]
     pub simplify: f64,
 
-    /// The texture's edge in pixels: 512, 1024, 2048 or 4096. By `spec.quality` where left out: 512, 1024 or 2048. Workers of
-    /// release 0.1 colour the mesh's vertices instead, and end a job that gives a size with the reason `InvalidInput`.
+    /// The texture's edge in pixels: 512, 1024, 2048 or 4096. By `spec.quality` where left out: 1024, 1024 or 2048.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new("self in [512, 1024, 2048, 4096]").message("write 512, 1024, 2048 or 4096")
     )]
     pub texture_size: Option<i32>,
 
-    /// Whether to close holes of the surface (default true). Workers of release 0.1 leave them.
+    /// Whether to close holes of the surface (default true).
     #[serde(default = "yes")]
     pub fill_holes: bool,
 }

@@ -30,8 +30,7 @@ impl Quality {
     /// The texture's edge in pixels where the job says none.
     pub fn texture_size(self) -> i32 {
         match self {
-            Quality::Fast => 512,
-            Quality::Balanced => 1024,
+            Quality::Fast | Quality::Balanced => 1024,
             Quality::High => 2048,
         }
     }
@@ -47,8 +46,8 @@ pub struct Sampling {
     #[schemars(range(min = 0, max = 4_294_967_295_i64))]
     pub seed: Option<i64>,
 
-    /// How many different assets to make of the input, 1 to 4 (default 1). Time grows with it. Workers of release 0.1 make
-    /// one, and end a job that asks for more with the reason `InvalidInput`.
+    /// How many different assets to make of the input, 1 to 4 (default 1). Time grows with it. The files of
+    /// several are numbered, like `model-0.glb`.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 4))]
     pub samples: i32,

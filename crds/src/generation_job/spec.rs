@@ -83,7 +83,7 @@ pub struct GenerationJobSpec {
     #[schemars(length(min = 1, max = 128))]
     pub model: Option<String>,
 
-    /// Sets what `sampling` and `output.mesh` leave out. `fast`: 12 steps, texture of 512 pixels; `balanced` (default):
+    /// Sets what `sampling` and `output.mesh` leave out. `fast`: 12 steps, texture of 1024 pixels; `balanced` (default):
     /// 25 steps, 1024 pixels; `high`: 50 steps, 2048 pixels.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message(FIXED))]

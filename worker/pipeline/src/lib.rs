@@ -11,6 +11,7 @@ pub mod device;
 pub mod dinov2;
 pub mod download;
 pub mod error;
+pub mod finish;
 mod finite;
 pub mod flexicubes;
 pub mod gpu;

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
-use trellis::asset::formats::{self, Format};
-use trellis::asset::postprocess::{self, Target, postprocess};
+use trellis::asset::formats::Format;
 use trellis::asset::render::{self, View};
-use trellis::asset::texture::{self, Source};
-use trellis::asset::{Gaussians, Mesh};
+use trellis::finish::{Finish, Finished, is_of_gaussians};
 use trellis::pipeline::{Asset, Modality, Outputs, Pipeline, Quality, Role};
 use trellis::{Error, Result};
 
@@ -76,6 +74,16 @@ pub(crate) struct File {
 }
 
 impl SaveArguments {
+    /// What the quality says, under what is said here.
+    fn finish(&self, quality: Option<Quality>) -> Finish {
+        let preset = Finish::from(quality.unwrap_or(Quality::Balanced));
+        Finish {
+            texture_size: self.texture_size.unwrap_or(preset.texture_size),
+            simplify: self.simplify.unwrap_or(preset.simplify),
+            fill_holes: !self.no_fill_holes,
+        }
+    }
+
     /// Fails before anything is computed where a name tells no format or its folder is not there.
     pub(crate) fn plan(&self, samples: usize) -> Result<Plan<'_>> {
         self.outputs
@@ -106,38 +114,38 @@ impl SaveArguments {
 }
 
 impl Plan<'_> {
-    /// What the model must decode. A texture shows Gaussians, where the model has them.
-    pub(crate) fn outputs(&self, pipeline: &Pipeline, modality: Modality) -> Outputs {
-        let mesh = self.files.iter().any(|(_, format)| !is_gaussian(*format));
-        let splats = self.files.iter().any(|(_, format)| is_gaussian(*format));
-        let textured = mesh && self.arguments.texture_size != Some(0);
+    /// What the model must decode.
+    pub(crate) fn outputs(
+        &self,
+        pipeline: &Pipeline,
+        modality: Modality,
+        quality: Option<Quality>,
+    ) -> Outputs {
         let has_gaussians = pipeline
             .generator(modality)
             .is_some_and(|generator| generator.folder().roles().any(|role| role == Role::GaussianDecoder));
-        Outputs { mesh, gaussians: splats || (textured && has_gaussians), radiance_field: false }
+        let formats: Vec<Format> = self.files.iter().map(|(_, format)| *format).collect();
+        self.arguments.finish(quality).outputs(&formats, has_gaussians)
     }
 
     /// Writes the files of one asset.
     pub(crate) fn save(&self, asset: Asset, quality: Option<Quality>) -> Result<Saved> {
         let start = Instant::now();
-        let mesh =
-            asset.mesh.map(|mesh| self.finish(&mesh, asset.gaussians.as_ref(), quality)).transpose()?;
-        let whole = Whole { mesh, gaussians: asset.gaussians };
+        let sample = asset.sample;
+        let whole = self.arguments.finish(quality).apply(asset)?;
         let mut files = Vec::new();
         for (path, format) in &self.files {
-            let bytes = formats::write(whole.shown(*format)?, *format, &formats::Options::default())?;
-            files.push(write(self.numbered(path, asset.sample), &bytes, whole.describe(*format))?);
+            files.push(write(self.numbered(path, sample), &whole.file(*format)?, describe(&whole, *format))?);
         }
-        let look = whole.shown(Format::Glb).or_else(|_| whole.shown(Format::Splat))?;
         if let Some(path) = &self.arguments.preview {
-            let picture = render::preview(look, PREVIEW_SIDE)?;
-            files.push(write(self.numbered(path, asset.sample), &picture, "picture".into())?);
+            let picture = render::preview(whole.look()?, PREVIEW_SIDE)?;
+            files.push(write(self.numbered(path, sample), &picture, "picture".into())?);
         }
         if let Some(path) = &self.arguments.turntable {
             let (frames, per_second) = TURNTABLE;
-            let pictures = render::turntable(look, &View::default(), frames)?;
+            let pictures = render::turntable(whole.look()?, &View::default(), frames)?;
             let animation = render::animation(&pictures, per_second)?;
-            files.push(write(self.numbered(path, asset.sample), &animation, format!("{frames} pictures"))?);
+            files.push(write(self.numbered(path, sample), &animation, format!("{frames} pictures"))?);
         }
         Ok(Saved {
             files,
@@ -146,25 +154,6 @@ impl Plan<'_> {
             gaussians: whole.gaussians.as_ref().map(|gaussians| gaussians.positions.len()),
             save_milliseconds: start.elapsed().as_millis(),
         })
-    }
-
-    /// The surface as people use it. Its colours come from the Gaussians where there are any, else from itself before it was simplified.
-    fn finish(&self, mesh: &Mesh, gaussians: Option<&Gaussians>, quality: Option<Quality>) -> Result<Mesh> {
-        let preset = quality.unwrap_or(Quality::Balanced).preset();
-        let default = postprocess::Options::default();
-        let options = postprocess::Options {
-            simplify: Target::Ratio(self.arguments.simplify.unwrap_or(preset.simplify as f32)),
-            holes: if self.arguments.no_fill_holes { 0 } else { default.holes },
-            ..default
-        };
-        let (simple, _) = postprocess(mesh, &options)?;
-        match self.arguments.texture_size.unwrap_or(preset.texture_size) {
-            0 => Ok(simple),
-            size => {
-                Ok(texture::bake(&simple, gaussians.map_or(Source::Surface(mesh), Source::Gaussians), size)?
-                    .0)
-            }
-        }
     }
 
     /// The path itself, or with the sample's number before its extension.
@@ -182,34 +171,14 @@ impl Plan<'_> {
     }
 }
 
-/// An asset that is ready to be written.
-struct Whole {
-    mesh: Option<Mesh>,
-    gaussians: Option<Gaussians>,
-}
-
-impl Whole {
-    /// What a file of this format holds.
-    fn shown(&self, format: Format) -> Result<formats::AssetRef<'_>> {
-        let mesh = self.mesh.as_ref().filter(|_| !is_gaussian(format)).map(Into::into);
-        let gaussians = self.gaussians.as_ref().filter(|_| is_gaussian(format)).map(Into::into);
-        mesh.or(gaussians).ok_or(Error::Empty("nothing of the kind that was asked for"))
-    }
-
-    fn describe(&self, format: Format) -> String {
-        match (&self.mesh, &self.gaussians) {
-            (Some(mesh), _) if !is_gaussian(format) => {
-                format!("{} vertices, {} faces", mesh.vertices.len(), mesh.faces.len())
-            }
-            (_, Some(gaussians)) => format!("{} Gaussians", gaussians.positions.len()),
-            _ => String::new(),
+fn describe(whole: &Finished, format: Format) -> String {
+    match (&whole.mesh, &whole.gaussians) {
+        (Some(mesh), _) if !is_of_gaussians(format) => {
+            format!("{} vertices, {} faces", mesh.vertices.len(), mesh.faces.len())
         }
+        (_, Some(gaussians)) => format!("{} Gaussians", gaussians.positions.len()),
+        _ => String::new(),
     }
-}
-
-/// A PLY may hold either; what the reference writes in it are Gaussians.
-fn is_gaussian(format: Format) -> bool {
-    matches!(format, Format::Ply | Format::Splat | Format::Spz)
 }
 
 fn check_folder(path: &Path) -> Result<()> {
