@@ -1,23 +1,30 @@
 //! What the hub says of a file, and its bytes.
+//!
+//! Two requests of HTTP, so not the crate `hf-hub`: release 1.0 of it goes on with no file that it has a part of, checks no sum, and brings fifty crates, two
+//! of them with a licence that is not permissive.
+
+use std::path::PathBuf;
 
 use futures::StreamExt;
-use hf_hub::HFClient;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, ETAG, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, LOCATION, RANGE};
 use reqwest::redirect::Policy;
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::plan::Wanted;
 use crate::Error;
 
 /// The hub's own address redirects to another host only for a file's bytes; before that it may correct a repository's spelling.
 const MAX_REDIRECTS: usize = 5;
+const HUGGING_FACE: &str = "https://huggingface.co";
 
 /// A hub.
 pub(super) struct Hub {
-    client: HFClient,
-    /// For questions, whose answer stands in the response that redirects to the bytes.
-    questions: reqwest::Client,
+    endpoint: String,
     token: Option<String>,
+    /// For questions, whose answer stands in the response that redirects to the bytes.
+    questions: Client,
+    /// For bytes, wherever they are. A redirection to another host gets no token.
+    bytes: Client,
 }
 
 /// What went wrong, in the words of whom it happened to.
@@ -27,12 +34,6 @@ pub(super) struct HubError(pub(super) String);
 impl HubError {
     pub(super) fn about(self, what: impl ToString) -> Error {
         Error::Download { what: what.to_string(), reason: self.0 }
-    }
-}
-
-impl From<hf_hub::HFError> for HubError {
-    fn from(error: hf_hub::HFError) -> Self {
-        Self(error.to_string())
     }
 }
 
@@ -57,23 +58,34 @@ pub(super) struct Content {
 
 impl Hub {
     pub(super) fn new(endpoint: Option<&str>) -> Result<Self, HubError> {
-        let builder = HFClient::builder().cache_enabled(false);
-        let client = match endpoint {
-            Some(endpoint) => builder.endpoint(endpoint),
-            None => builder,
+        let endpoint = endpoint.map(str::to_owned).or_else(|| setting("HF_ENDPOINT"));
+        let endpoint = endpoint.unwrap_or_else(|| HUGGING_FACE.to_owned());
+        Ok(Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            token: token(),
+            questions: Client::builder().redirect(Policy::none()).build()?,
+            bytes: Client::new(),
+        })
+    }
+
+    fn address(&self, wanted: &Wanted) -> String {
+        format!("{}/{}/resolve/main/{}", self.endpoint, wanted.repository, wanted.file)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, HubError> {
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
         };
-        let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.is_empty());
-        let questions = reqwest::Client::builder().redirect(Policy::none()).build()?;
-        Ok(Self { client: client.build()?, questions, token })
+        Ok(request.send().await?)
     }
 
     /// Asks what a file's content is.
     pub(super) async fn content(&self, wanted: &Wanted) -> Result<Content, HubError> {
-        let address =
-            format!("{}/{}/resolve/main/{}", self.client.endpoint(), wanted.repository, wanted.file);
+        let address = self.address(wanted);
         let mut url = Url::parse(&address).map_err(|error| HubError(format!("{address}: {error}")))?;
         for _ in 0..MAX_REDIRECTS {
-            let answer = self.ask(url.clone()).await?;
+            let answer = self.send(self.questions.head(url.clone())).await?;
             match relative_location(&answer) {
                 Some(location) => {
                     url = url.join(&location).map_err(|error| HubError(format!("{location}: {error}")))?;
@@ -84,26 +96,21 @@ impl Hub {
         Err(HubError("the hub redirects without end".to_owned()))
     }
 
-    async fn ask(&self, url: Url) -> Result<Response, HubError> {
-        let request = self.questions.head(url);
-        let request = match &self.token {
-            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
-            None => request,
-        };
-        Ok(request.send().await?)
-    }
-
-    /// The bytes from `start` to `end`, as they arrive; `take` is given each piece.
+    /// The bytes from `start` on, as they arrive; `take` is given each piece.
     pub(super) async fn read(
         &self,
         wanted: &Wanted,
         start: u64,
-        end: u64,
         mut take: impl FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<Result<(), Error>, HubError> {
-        let repository = self.client.model(&wanted.repository.owner, &wanted.repository.name);
-        let request = repository.download_file_stream().filename(&wanted.file).range(start..end);
-        let (_, mut pieces) = request.send().await?;
+        let request = self.bytes.get(self.address(wanted));
+        let request = if start > 0 { request.header(RANGE, format!("bytes={start}-")) } else { request };
+        let answer = self.send(request).await?;
+        let expected = if start > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        if answer.status() != expected {
+            return Err(HubError(format!("the hub answers {} where bytes were asked for", answer.status())));
+        }
+        let mut pieces = answer.bytes_stream();
         while let Some(piece) = pieces.next().await {
             if let Err(error) = take(&piece?) {
                 return Ok(Err(error));
@@ -111,6 +118,22 @@ impl Hub {
         }
         Ok(Ok(()))
     }
+}
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The token in the environment, or that which `hf auth login` has stored.
+fn token() -> Option<String> {
+    let stored = || {
+        let cache = setting("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(setting("HOME")?).join(".cache")));
+        let home = setting("HF_HOME").map(PathBuf::from).or_else(|| Some(cache?.join("huggingface")))?;
+        let token = std::fs::read_to_string(home.join("token")).ok()?;
+        Some(token.trim().to_owned()).filter(|token| !token.is_empty())
+    };
+    setting("HF_TOKEN").or_else(stored)
 }
 
 fn relative_location(answer: &Response) -> Option<String> {

@@ -63,7 +63,7 @@ async fn fetch_rest(
             observer(Progress { file: &wanted.file, done, of: content.bytes });
             Ok(())
         };
-        let broken = match hub.read(wanted, before, content.bytes, take).await {
+        let broken = match hub.read(wanted, before, take).await {
             Ok(written) => {
                 written?;
                 None
