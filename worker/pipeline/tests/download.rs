@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
+use futures::StreamExt;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use trellis::Error;
@@ -80,7 +81,12 @@ async fn answer(State(hub): State<Arc<Hub>>, method: Method, uri: Uri, headers: 
     sent.truncate(broken.unwrap_or(usize::MAX));
     hub.bytes_sent.fetch_add(sent.len() as u64, Ordering::Relaxed);
     let pieces = std::iter::once(Ok(sent)).chain(broken.map(|_| Err(std::io::Error::other("broken"))));
-    response.body(Body::from_stream(futures::stream::iter(pieces))).unwrap()
+    // Between two pieces the server sends what it has: otherwise the break would take the piece before it along.
+    let pieces = futures::stream::iter(pieces).then(|piece| async {
+        tokio::task::yield_now().await;
+        piece
+    });
+    response.body(Body::from_stream(pieces)).unwrap()
 }
 
 /// Downloads from the hub, which serves meanwhile, into `models`.

@@ -77,6 +77,7 @@ fn gaussians_09_as_a_file() {
             bytes[header..].as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
         };
         let rows = |bytes| list(&numbers(bytes), &[-1, 17]);
-        stage.within(file, &rows(&actual), &rows(&expected), 2e-5);
+        // Files hold logarithms of scales and logits of opacities, which magnify the decoder's last bits some hundredfold.
+        stage.within(file, &rows(&actual), &rows(&expected), 2e-4);
     }
 }

@@ -115,7 +115,7 @@ pub(crate) fn residual_norm(
 fn are_rows(tensor: &Tensor, kind: Kind, channels: i64, is_known: bool) -> bool {
     let (size, stride) = (tensor.size(), tensor.stride());
     tensor.kind() == kind
-        && tensor.data_ptr() as usize % 16 == 0
+        && (tensor.data_ptr() as usize).is_multiple_of(16)
         && matches!((&size[..], &stride[..]), (&[rows, width], &[step, 1])
             if width == channels && step % 8 == 0 && (rows == 1 || is_known))
 }
@@ -143,7 +143,7 @@ pub(crate) fn head_norm(x: &Tensor, scale: &Tensor) -> Result<bool> {
         && step % 8 == 0
         && (8..=128).contains(&width)
         && width % 8 == 0
-        && x.data_ptr() as usize % 16 == 0
+        && (x.data_ptr() as usize).is_multiple_of(16)
         && are_plain(Kind::Float, &[scale]);
     if !fits {
         return Ok(false);
