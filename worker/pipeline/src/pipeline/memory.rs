@@ -8,8 +8,8 @@ use super::ModelFolder;
 use crate::weights::TensorFile;
 use crate::{Error, Result};
 
-// What the released shapes take in half precision, above their weights: the slope between workloads of 7,952 and 19,904 voxels, with a
-// tenth to spare. Guidance runs both of its passes at once.
+// What the released shapes take in half precision, above their weights: estimates from what the reference takes at 7,952 and 19,904 voxels, so on the safe
+// side of what `trellis bench` shows of this program. Guidance runs both of its passes at once.
 
 /// What a sample of the sparse structure takes while its flow or decoder runs.
 const STRUCTURE: u64 = 256 << 20;
