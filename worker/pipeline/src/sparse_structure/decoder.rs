@@ -4,6 +4,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::conv::{Conv3d, Norm, ResBlock, Upsample, arranged};
+use super::levels::{Block, LevelsConfig, through};
 use crate::Result;
 use crate::weights::{Checkpoint, Placement, Weights};
 
@@ -11,26 +12,8 @@ use crate::weights::{Checkpoint, Placement, Weights};
 #[derive(Debug, Clone, Deserialize)]
 struct Config {
     out_channels: i64,
-    latent_channels: i64,
-    num_res_blocks: i64,
-    #[serde(default = "two")]
-    num_res_blocks_middle: i64,
-    channels: Vec<i64>,
-    #[serde(default)]
-    norm_type: NormType,
-}
-
-fn two() -> i64 {
-    2
-}
-
-/// Which norm precedes the output; all other norms are layer norms whatever this says.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum NormType {
-    #[default]
-    Layer,
-    Group,
+    #[serde(flatten)]
+    levels: LevelsConfig,
 }
 
 /// Convolution, residual blocks, then levels of residual blocks of which each but the last doubles the grid.
@@ -39,15 +22,9 @@ pub struct SparseStructureDecoder {
     torso: Kind,
     input: Conv3d,
     middle: Vec<ResBlock>,
-    blocks: Vec<Block>,
+    blocks: Vec<Block<Upsample>>,
     output_norm: Norm,
     output: Conv3d,
-}
-
-#[derive(Debug)]
-enum Block {
-    Residual(ResBlock),
-    Upsample(Upsample),
 }
 
 impl SparseStructureDecoder {
@@ -57,27 +34,18 @@ impl SparseStructureDecoder {
     /// When the checkpoint is not a `SparseStructureDecoder` or its tensors do not fit.
     pub fn load(checkpoint: &Checkpoint, placement: Placement) -> Result<Self> {
         let config: Config = checkpoint.config("SparseStructureDecoder")?;
-        let (Some(&first), Some(&last)) = (config.channels.first(), config.channels.last()) else {
-            return Err(checkpoint.refuse("channels must name at least one level"));
-        };
+        let (first, last) = config.levels.ends(checkpoint)?;
         checkpoint.build(placement, |weights| Self::new(&config, first, last, weights))
     }
 
     fn new(config: &Config, first: i64, last: i64, weights: &Weights) -> Result<Self> {
-        let torso = weights.torso();
-        let output = weights.at("out_layer");
-        let output_norm = match config.norm_type {
-            NormType::Layer => Norm::layer(&output.at(0), last)?,
-            NormType::Group => Norm::group(&output.at(0), last)?,
-        };
+        let (torso, output, levels) = (weights.torso(), weights.at("out_layer"), &config.levels);
         Ok(Self {
             torso: torso.kind(),
-            input: Conv3d::load(&weights.at("input_layer"), config.latent_channels, first)?,
-            middle: (0..config.num_res_blocks_middle)
-                .map(|index| ResBlock::load(&torso.at("middle_block").at(index), first))
-                .collect::<Result<_>>()?,
-            blocks: levels(config, &torso.at("blocks"))?,
-            output_norm,
+            input: Conv3d::load(&weights.at("input_layer"), levels.latent_channels, first)?,
+            middle: levels.middle(&torso.at("middle_block"), first)?,
+            blocks: levels.blocks(&torso.at("blocks"), Upsample::load)?,
+            output_norm: levels.output_norm(&output.at(0), last)?,
             output: Conv3d::load(&output.at(2), last, config.out_channels)?,
         })
     }
@@ -87,33 +55,11 @@ impl SparseStructureDecoder {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, latent: &Tensor) -> Result<Tensor> {
-        let mut h = arranged(&self.input.forward(latent)?.f_to_kind(self.torso)?)?;
-        for block in &self.middle {
-            h = block.forward(&h)?;
-        }
-        for block in &self.blocks {
-            h = match block {
-                Block::Residual(block) => block.forward(&h)?,
-                Block::Upsample(block) => block.forward(&h)?,
-            };
-        }
-        let h = h.f_to_kind(latent.f_kind()?)?;
+        let h = arranged(&self.input.forward(latent)?.f_to_kind(self.torso)?)?;
+        let h = self.middle.iter().try_fold(h, |h, block| block.forward(&h))?;
+        let h = through(&self.blocks, h, Upsample::forward)?.f_to_kind(latent.f_kind()?)?;
         self.output.forward(&self.output_norm.forward_silu(&h)?)
     }
-}
-
-/// The levels' blocks, numbered through.
-fn levels(config: &Config, weights: &Weights) -> Result<Vec<Block>> {
-    let mut blocks = Vec::new();
-    for (level, &channels) in config.channels.iter().enumerate() {
-        for _ in 0..config.num_res_blocks {
-            blocks.push(Block::Residual(ResBlock::load(&weights.at(blocks.len()), channels)?));
-        }
-        if let Some(&next) = config.channels.get(level + 1) {
-            blocks.push(Block::Upsample(Upsample::load(&weights.at(blocks.len()), channels, next)?));
-        }
-    }
-    Ok(blocks)
 }
 
 /// The voxels whose logit is positive, as int32 `[N, 4]` = (batch, x, y, z) in lexicographic order.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::conv::{Conv3d, Norm, ResBlock, arranged};
+use super::levels::{Block, LevelsConfig, through};
 use crate::Result;
 use crate::weights::{Checkpoint, Placement, Weights};
 
@@ -11,26 +12,8 @@ use crate::weights::{Checkpoint, Placement, Weights};
 #[derive(Debug, Clone, Deserialize)]
 struct Config {
     in_channels: i64,
-    latent_channels: i64,
-    num_res_blocks: i64,
-    #[serde(default = "two")]
-    num_res_blocks_middle: i64,
-    channels: Vec<i64>,
-    #[serde(default)]
-    norm_type: NormType,
-}
-
-fn two() -> i64 {
-    2
-}
-
-/// Which norm precedes the output; all other norms are layer norms whatever this says.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum NormType {
-    #[default]
-    Layer,
-    Group,
+    #[serde(flatten)]
+    levels: LevelsConfig,
 }
 
 /// Convolution, levels of residual blocks of which each but the last halves the grid, then residual blocks.
@@ -38,15 +21,10 @@ enum NormType {
 pub struct SparseStructureEncoder {
     torso: Kind,
     input: Conv3d,
-    blocks: Vec<Block>,
+    blocks: Vec<Block<Conv3d>>,
+    middle: Vec<ResBlock>,
     output_norm: Norm,
     output: Conv3d,
-}
-
-#[derive(Debug)]
-enum Block {
-    Residual(ResBlock),
-    Halve(Conv3d),
 }
 
 impl SparseStructureEncoder {
@@ -56,28 +34,20 @@ impl SparseStructureEncoder {
     /// When the checkpoint is not a `SparseStructureEncoder` or its tensors do not fit.
     pub fn load(checkpoint: &Checkpoint, placement: Placement) -> Result<Self> {
         let config: Config = checkpoint.config("SparseStructureEncoder")?;
-        let (Some(&first), Some(&last)) = (config.channels.first(), config.channels.last()) else {
-            return Err(checkpoint.refuse("channels must name at least one level"));
-        };
+        let (first, last) = config.levels.ends(checkpoint)?;
         checkpoint.build(placement, |weights| Self::new(&config, first, last, weights))
     }
 
     fn new(config: &Config, first: i64, last: i64, weights: &Weights) -> Result<Self> {
-        let torso = weights.torso();
-        let mut blocks = levels(config, &torso.at("blocks"))?;
-        for index in 0..config.num_res_blocks_middle {
-            blocks.push(Block::Residual(ResBlock::load(&torso.at("middle_block").at(index), last)?));
-        }
-        let output = weights.at("out_layer");
+        let (torso, output, levels) = (weights.torso(), weights.at("out_layer"), &config.levels);
+        let halve = |place: &Weights, channels, next| Conv3d::halving(&place.at("conv"), channels, next);
         Ok(Self {
             torso: torso.kind(),
             input: Conv3d::load(&weights.at("input_layer"), config.in_channels, first)?,
-            blocks,
-            output_norm: match config.norm_type {
-                NormType::Layer => Norm::layer(&output.at(0), last)?,
-                NormType::Group => Norm::group(&output.at(0), last)?,
-            },
-            output: Conv3d::load(&output.at(2), last, 2 * config.latent_channels)?,
+            blocks: levels.blocks(&torso.at("blocks"), halve)?,
+            middle: levels.middle(&torso.at("middle_block"), last)?,
+            output_norm: levels.output_norm(&output.at(0), last)?,
+            output: Conv3d::load(&output.at(2), last, 2 * levels.latent_channels)?,
         })
     }
 
@@ -88,28 +58,11 @@ impl SparseStructureEncoder {
     /// When libtorch fails.
     pub fn forward(&self, occupancy: &Tensor) -> Result<(Tensor, Tensor)> {
         let h = arranged(&self.input.forward(occupancy)?.f_to_kind(self.torso)?)?;
-        let h = self.blocks.iter().try_fold(h, |h, block| match block {
-            Block::Residual(block) => block.forward(&h),
-            Block::Halve(convolution) => convolution.forward(&h),
-        })?;
+        let h = through(&self.blocks, h, Conv3d::forward)?;
+        let h = self.middle.iter().try_fold(h, |h, block| block.forward(&h))?;
         let h = h.f_to_kind(occupancy.f_kind()?)?;
         let both = self.output.forward(&self.output_norm.forward_silu(&h)?)?;
         let half = both.size5()?.1 / 2;
         Ok((both.f_narrow(1, 0, half)?, both.f_narrow(1, half, half)?))
     }
-}
-
-/// The levels' blocks, numbered through.
-fn levels(config: &Config, weights: &Weights) -> Result<Vec<Block>> {
-    let mut blocks = Vec::new();
-    for (level, &channels) in config.channels.iter().enumerate() {
-        for _ in 0..config.num_res_blocks {
-            blocks.push(Block::Residual(ResBlock::load(&weights.at(blocks.len()), channels)?));
-        }
-        if let Some(&next) = config.channels.get(level + 1) {
-            let place = weights.at(blocks.len()).at("conv");
-            blocks.push(Block::Halve(Conv3d::halving(&place, channels, next)?));
-        }
-    }
-    Ok(blocks)
 }

@@ -5,6 +5,7 @@ mod conv;
 mod decoder;
 mod encoder;
 mod flow;
+mod levels;
 
 pub use decoder::{SparseStructureDecoder, active_voxels};
 pub use encoder::SparseStructureEncoder;
