@@ -2,6 +2,7 @@
 //! one another, unless said otherwise.
 
 mod attention;
+mod heads;
 mod linear;
 mod norm;
 mod position;
@@ -11,6 +12,7 @@ mod torso;
 mod transformer;
 
 pub use attention::{Context, CrossAttention, SelfAttention, attend, attend_within};
+pub use heads::Heads;
 pub use linear::{Linear, Mlp};
 pub use norm::{LayerNorm, QkNorm};
 pub use position::position_embedding;

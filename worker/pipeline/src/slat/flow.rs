@@ -6,7 +6,9 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use super::{Resampling, ResidualBlock};
-use crate::nn::{BlockConfig, Contexts, FlowTorso, LayerNorm, Linear, Samples, Times, position_embedding};
+use crate::nn::{
+    BlockConfig, Contexts, FlowTorso, Heads, LayerNorm, Linear, Samples, Times, position_embedding,
+};
 use crate::sampler::{Steps, Velocity};
 use crate::sparse::{Grid, SparseTensor};
 use crate::weights::{Checkpoint, Placement, Weights};
@@ -14,7 +16,6 @@ use crate::{Error, Result};
 
 /// Of the norm before the output layer.
 const OUTPUT_EPS: f64 = 1e-5;
-const DEFAULT_HEAD_CHANNELS: i64 = 64;
 
 /// Constructor arguments of the reference's `SLatFlowModel`.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,12 +32,9 @@ pub struct SlatFlowConfig {
     pub out_channels: i64,
     /// Transformer blocks.
     pub num_blocks: i64,
-    /// Attention heads; `None`: as many as heads of `num_head_channels` fit.
-    #[serde(default)]
-    pub num_heads: Option<i64>,
-    /// Width of a head, where `num_heads` is not given.
-    #[serde(default)]
-    pub num_head_channels: Option<i64>,
+    /// Its attention heads.
+    #[serde(flatten)]
+    pub heads: Heads,
     /// Hidden over outer width of the perceptron.
     pub mlp_ratio: f64,
     /// Voxels along a side of the patch that becomes a token; only 2, the released one, is known.
@@ -66,16 +64,11 @@ fn yes() -> bool {
 }
 
 impl SlatFlowConfig {
-    fn heads(&self) -> i64 {
-        let width = self.num_head_channels.unwrap_or(DEFAULT_HEAD_CHANNELS).max(1);
-        self.num_heads.unwrap_or(self.model_channels / width)
-    }
-
     fn block(&self) -> BlockConfig {
         BlockConfig {
             channels: self.model_channels,
             condition: self.cond_channels,
-            heads: self.heads(),
+            heads: self.heads.of(self.model_channels),
             hidden: (self.model_channels as f64 * self.mlp_ratio) as i64,
             qk_norm: self.qk_rms_norm,
             qk_norm_cross: self.qk_rms_norm_cross,
@@ -91,7 +84,7 @@ impl SlatFlowConfig {
         if !self.use_skip_connection || self.num_io_res_blocks < 1 {
             return Err("only models with residual blocks and skip connections are supported".to_owned());
         }
-        let heads = self.heads();
+        let heads = self.heads.of(self.model_channels);
         if heads < 1 || self.model_channels % heads != 0 {
             return Err(format!("{heads} heads do not divide model_channels {}", self.model_channels));
         }

@@ -7,11 +7,10 @@ use tch::Kind;
 use super::swin::SwinBlock;
 use crate::Result;
 use crate::finite::check_finite;
-use crate::nn::{LayerNorm, Linear, Residual, position_embedding};
+use crate::nn::{Heads, LayerNorm, Linear, Residual, position_embedding};
 use crate::sparse::SparseTensor;
 use crate::weights::Weights;
 
-const DEFAULT_HEAD_CHANNELS: i64 = 64;
 /// Of the norm before an output layer.
 const OUTPUT_EPS: f64 = 1e-5;
 
@@ -24,12 +23,9 @@ pub struct TransformerConfig {
     pub model_channels: i64,
     /// Transformer blocks.
     pub num_blocks: i64,
-    /// Attention heads; `None`: as many as heads of `num_head_channels` fit.
-    #[serde(default)]
-    pub num_heads: Option<i64>,
-    /// Width of a head, where `num_heads` is not given.
-    #[serde(default)]
-    pub num_head_channels: Option<i64>,
+    /// Its attention heads.
+    #[serde(flatten)]
+    pub heads: Heads,
     /// Hidden over outer width of the perceptron.
     pub mlp_ratio: f64,
     /// Which voxels attend to one another; only `swin`, the released one, is known.
@@ -49,11 +45,6 @@ fn ape() -> String {
 }
 
 impl TransformerConfig {
-    fn heads(&self) -> i64 {
-        let width = self.num_head_channels.unwrap_or(DEFAULT_HEAD_CHANNELS).max(1);
-        self.num_heads.unwrap_or(self.model_channels / width)
-    }
-
     /// What keeps this program from running such a model, if anything.
     pub(super) fn objection(&self) -> Option<String> {
         if self.attn_mode != "swin" || self.window_size < 1 {
@@ -62,7 +53,7 @@ impl TransformerConfig {
         if self.pe_mode != "ape" {
             return Some(format!("pe_mode {:?} is not supported, only \"ape\"", self.pe_mode));
         }
-        let (channels, heads) = (self.model_channels, self.heads());
+        let (channels, heads) = (self.model_channels, self.heads.of(self.model_channels));
         if heads < 1 || channels % heads != 0 {
             return Some(format!("{heads} heads do not divide model_channels {channels}"));
         }
@@ -87,7 +78,8 @@ impl SwinTransformer {
     /// # Errors
     /// As [`Weights::tensor`].
     pub fn load(weights: &Weights, config: &TransformerConfig, inputs: i64) -> Result<Self> {
-        let (torso, channels, heads) = (weights.torso(), config.model_channels, config.heads());
+        let (torso, channels, heads) =
+            (weights.torso(), config.model_channels, config.heads.of(config.model_channels));
         let hidden = (channels as f64 * config.mlp_ratio) as i64;
         let block = |index| {
             SwinBlock::load(&torso.at("blocks").at(index), channels, heads, hidden, config.qk_rms_norm)

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-use crate::nn::{BlockConfig, Contexts, FlowTorso, LayerNorm, Linear, Samples, Times};
+use crate::nn::{BlockConfig, Contexts, FlowTorso, Heads, LayerNorm, Linear, Samples, Times};
 use crate::sampler::{Steps, Velocity};
 use crate::weights::{Checkpoint, Placement, Weights};
 use crate::{Error, Result};
@@ -26,12 +26,9 @@ pub struct SparseStructureConfig {
     pub out_channels: i64,
     /// Transformer blocks.
     pub num_blocks: i64,
-    /// Attention heads; `None`: as many as heads of `num_head_channels` fit.
-    #[serde(default)]
-    pub num_heads: Option<i64>,
-    /// Width of a head, where `num_heads` is not given.
-    #[serde(default)]
-    pub num_head_channels: Option<i64>,
+    /// Its attention heads.
+    #[serde(flatten)]
+    pub heads: Heads,
     /// Hidden over outer width of the perceptron.
     pub mlp_ratio: f64,
     /// Voxels along a side of a patch.
@@ -49,21 +46,15 @@ pub struct SparseStructureConfig {
     pub qk_rms_norm_cross: bool,
 }
 
-const DEFAULT_HEAD_CHANNELS: i64 = 64;
 /// Beyond any grid that fits a memory.
 const MAX_RESOLUTION: i64 = 1024;
 
 impl SparseStructureConfig {
-    fn heads(&self) -> i64 {
-        let width = self.num_head_channels.unwrap_or(DEFAULT_HEAD_CHANNELS).max(1);
-        self.num_heads.unwrap_or(self.model_channels / width)
-    }
-
     fn block(&self) -> BlockConfig {
         BlockConfig {
             channels: self.model_channels,
             condition: self.cond_channels,
-            heads: self.heads(),
+            heads: self.heads.of(self.model_channels),
             hidden: (self.model_channels as f64 * self.mlp_ratio) as i64,
             qk_norm: self.qk_rms_norm,
             qk_norm_cross: self.qk_rms_norm_cross,
@@ -76,7 +67,7 @@ impl SparseStructureConfig {
         if self.pe_mode != "ape" {
             return Some(format!("pe_mode {:?} is not supported, only \"ape\"", self.pe_mode));
         }
-        let heads = self.heads();
+        let heads = self.heads.of(self.model_channels);
         if heads < 1 || self.model_channels % heads != 0 {
             return Some(format!("{heads} heads do not divide model_channels {}", self.model_channels));
         }
