@@ -138,10 +138,7 @@ impl GaussianDecoder {
     /// # Errors
     /// When libtorch fails.
     pub fn parameters(&self, raw: &SparseTensor) -> Result<Vec<GaussianParameters>> {
-        let lengths = raw.grid().lengths();
-        let voxels = raw.grid().positions()?.f_split_with_sizes(lengths, 0)?;
-        let values = raw.feats().f_split_with_sizes(lengths, 0)?;
-        voxels.iter().zip(&values).map(|(voxels, values)| self.sample(voxels, values)).collect()
+        raw.samples()?.iter().map(|(voxels, values)| self.sample(voxels, values)).collect()
     }
 
     fn sample(&self, voxels: &Tensor, values: &Tensor) -> Result<GaussianParameters> {

@@ -100,11 +100,8 @@ impl MeshDecoder {
     /// # Errors
     /// As [`MeshDecoder::forward`].
     pub fn surfaces(&self, latents: &SparseTensor) -> Result<Vec<Surface>> {
-        let cubes = self.cubes(latents)?;
-        let lengths = cubes.grid().lengths();
-        let coords = cubes.grid().positions()?.f_split_with_sizes(lengths, 0)?;
-        let feats = cubes.feats().f_split_with_sizes(lengths, 0)?;
-        coords.iter().zip(&feats).map(|(coords, feats)| self.layout.surface(coords, feats)).collect()
+        let samples = self.cubes(latents)?.samples()?;
+        samples.iter().map(|(coords, feats)| self.layout.surface(coords, feats)).collect()
     }
 
     /// The channels of all cubes at four times the resolution: `[64 N, channels]` in f32.

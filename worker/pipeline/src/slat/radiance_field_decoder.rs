@@ -64,11 +64,8 @@ impl RadianceFieldDecoder {
     /// # Errors
     /// As [`RadianceFieldDecoder::raw`].
     pub fn forward(&self, latents: &SparseTensor) -> Result<Vec<RadianceField>> {
-        let raw = self.raw(latents)?;
-        let lengths = raw.grid().lengths();
-        let positions = raw.grid().positions()?.f_split_with_sizes(lengths, 0)?;
-        let values = raw.feats().f_split_with_sizes(lengths, 0)?;
-        positions.iter().zip(&values).map(|(position, values)| self.field(position, values)).collect()
+        let samples = self.raw(latents)?.samples()?;
+        samples.iter().map(|(positions, values)| self.field(positions, values)).collect()
     }
 
     /// The channels of each voxel, `[N, 448]` in f32.

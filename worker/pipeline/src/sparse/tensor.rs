@@ -37,6 +37,17 @@ impl SparseTensor {
         &self.feats
     }
 
+    /// The positions `[n, 3]` and the features `[n, C]` of each sample.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn samples(&self) -> Result<Vec<(Tensor, Tensor)>> {
+        let lengths = self.grid.lengths();
+        let positions = self.grid.positions()?.f_split_with_sizes(lengths, 0)?;
+        let feats = self.feats.f_split_with_sizes(lengths, 0)?;
+        Ok(positions.into_iter().zip(feats).collect())
+    }
+
     /// Other features on the same voxels.
     ///
     /// # Errors
