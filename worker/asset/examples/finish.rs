@@ -8,9 +8,10 @@
 
 use std::time::{Duration, Instant};
 
+use trellis_asset::formats::{self, Format};
 use trellis_asset::postprocess::{Options, Target, postprocess};
 use trellis_asset::texture::{Source, bake};
-use trellis_asset::{Gaussians, Mesh, Paint, formats::glb};
+use trellis_asset::{Gaussians, Mesh, Paint};
 
 /// Voxels of the structure along each axis.
 const VOXELS: f32 = 64.0;
@@ -46,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (simplified, processed) = postprocess(&bare, &options)?;
         let (textured, baked) = bake(&simplified, Source::Gaussians(&gaussians), u32::try_from(size)?)?;
         let writing = Instant::now();
-        let file = glb::write(&textured)?;
+        let file = formats::write(&textured, Format::Glb, &formats::Options::default())?;
         let mut stages = [processed.stages.clone(), baked.stages.clone()].concat();
         stages.push(("GLB", writing.elapsed()));
         stages.push(("total", start.elapsed().saturating_sub(cloned - start)));

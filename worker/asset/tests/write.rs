@@ -8,7 +8,7 @@ use std::io::{Cursor, Read};
 
 use common::{cloud, ring, textured_ring};
 use gltf::mesh::Mode;
-use trellis_asset::formats::{self, AssetRef, Format, Options, TextureFormat, glb};
+use trellis_asset::formats::{self, AssetRef, Format, Options, TextureFormat};
 use trellis_asset::{Error, Mesh, Paint};
 
 /// A tetrahedron with one corner of each colour.
@@ -26,6 +26,10 @@ fn write<'a>(asset: impl Into<AssetRef<'a>>, format: Format, options: &Options) 
     formats::write(asset, format, options).unwrap()
 }
 
+fn glb(mesh: &Mesh) -> Result<Vec<u8>, Error> {
+    formats::write(mesh, Format::Glb, &Options::default())
+}
+
 fn y_up([x, y, z]: [f32; 3]) -> [f32; 3] {
     [x, z, -y]
 }
@@ -33,7 +37,7 @@ fn y_up([x, y, z]: [f32; 3]) -> [f32; 3] {
 #[test]
 fn a_gltf_reader_finds_the_mesh_with_y_up_and_linear_colours() {
     let mesh = tetrahedron();
-    let (document, buffers, images) = gltf::import_slice(glb::write(&mesh).unwrap()).unwrap();
+    let (document, buffers, images) = gltf::import_slice(glb(&mesh).unwrap()).unwrap();
     assert!(images.is_empty());
     assert_eq!(document.as_json().asset.generator.as_deref(), Some("trellis3d"));
     let node = document.default_scene().unwrap().nodes().next().unwrap();
@@ -148,11 +152,11 @@ fn what_a_format_cannot_hold_is_refused_with_those_that_can() {
 #[test]
 fn what_no_viewer_could_show_is_refused() {
     let empty = Mesh { faces: vec![], ..tetrahedron() };
-    assert!(matches!(glb::write(&empty), Err(Error::Empty(_))));
+    assert!(matches!(glb(&empty), Err(Error::Empty(_))));
     let broken = |change: fn(&mut Mesh)| {
         let mut mesh = tetrahedron();
         change(&mut mesh);
-        glb::write(&mesh).unwrap_err().to_string()
+        glb(&mesh).unwrap_err().to_string()
     };
     assert!(broken(|mesh| mesh.vertices[1][2] = f32::NAN).contains("finite"));
     assert!(broken(|mesh| mesh.faces[0][0] = 4).contains("vertices that it lacks"));

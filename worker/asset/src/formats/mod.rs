@@ -2,7 +2,7 @@
 
 mod archive;
 pub(crate) mod check;
-pub mod glb;
+mod glb;
 mod merge;
 pub mod obj;
 pub mod ply;

@@ -10,8 +10,8 @@ mod scene;
 
 use serde_json::{Value, json};
 
+use super::Options;
 use super::texture::{self, TextureFormat};
-use super::{Options, check};
 use crate::{Error, Mesh, Paint, Result};
 use buffer::Buffer;
 
@@ -23,15 +23,6 @@ const BINARY_CHUNK: &[u8; 4] = b"BIN\0";
 const MESHOPT: &str = "EXT_meshopt_compression";
 const QUANTIZATION: &str = "KHR_mesh_quantization";
 const WEBP: &str = "EXT_texture_webp";
-
-/// The file of a mesh with the default [`Options`].
-///
-/// # Errors
-/// When the mesh has no faces, holds numbers that are not finite, or is larger than the format's 4 GiB.
-pub fn write(mesh: &Mesh) -> Result<Vec<u8>> {
-    check::asset(mesh.into())?;
-    encode(mesh, &Options::default())
-}
 
 /// The file of a mesh: y up, facing +z, as glTF has it. Colours become linear, which glTF's `COLOR_0` is.
 pub(super) fn encode(mesh: &Mesh, options: &Options) -> Result<Vec<u8>> {

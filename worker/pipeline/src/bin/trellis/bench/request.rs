@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use trellis::asset::{formats, render};
+use trellis::asset::formats::{self, Format};
+use trellis::asset::render;
 use trellis::pipeline::{Input, LoadOptions, Options, Pipeline, Quality, Request};
 use trellis::{Error, Result};
 
@@ -38,7 +39,7 @@ pub(super) fn run(
         let generated = start.elapsed();
         let asset = assets.first().ok_or(Error::Empty("no surface"))?;
         let mesh = asset.mesh.as_ref().ok_or(Error::Empty("no surface"))?;
-        formats::glb::write(mesh)?;
+        formats::write(mesh, Format::Glb, &formats::Options::default())?;
         let exported = start.elapsed();
         render::preview(mesh, PREVIEW_SIDE)?;
         let total = start.elapsed();
