@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use trellis::asset::formats;
 use trellis::device::DeviceChoice;
-use trellis::pipeline::{Input, LoadOptions, Modality, Options, Pipeline, Request, Role, StageOptions};
+use trellis::pipeline::{Input, LoadOptions, Options, Pipeline, Request, StageOptions};
 use trellis::sampler::MultiImage;
 use trellis_crds::{MultiImageMode, StageTiming};
 
@@ -76,7 +76,7 @@ fn make(
         if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let input = input(order, files)?;
-    let outputs = order.finish.outputs(&order.formats, has_gaussians(pipeline, input.modality()));
+    let outputs = order.finish.outputs(&order.formats, pipeline.decoders().has_gaussians());
     let request = Request { input, options: Options { outputs, ..options(order) } };
     let assets = pipeline.generate(&request, &mut observe)?;
 
@@ -130,11 +130,6 @@ fn input(order: &Order, files: &[Bytes]) -> trellis::Result<Input> {
             }
         }
     }
-}
-
-fn has_gaussians(pipeline: &Pipeline, modality: Modality) -> bool {
-    let generator = pipeline.generator(modality);
-    generator.is_some_and(|generator| generator.folder().roles().any(|role| role == Role::GaussianDecoder))
 }
 
 /// The model's part of the whole attempt lies between fetching and storing.

@@ -38,6 +38,11 @@ impl Decoders {
         })
     }
 
+    /// Whether there is one for Gaussians.
+    pub fn has_gaussians(&self) -> bool {
+        self.gaussians.is_some()
+    }
+
     /// Refuses outputs for which no decoder is there.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub(crate) fn run(input: Input, arguments: &RequestArguments) -> Result<()> {
     let pipeline = arguments.model.load()?;
     let load_milliseconds = start.elapsed().as_millis();
 
-    let outputs = plan.outputs(&pipeline, input.modality(), arguments.quality);
+    let outputs = plan.outputs(&pipeline, arguments.quality);
     let request = Request { input, options: Options { outputs, ..arguments.options() } };
     let assets = pipeline.generate(&request, &mut |progress| {
         bar.tell(progress);

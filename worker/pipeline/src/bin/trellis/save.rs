@@ -8,7 +8,7 @@ use serde::Serialize;
 use trellis::asset::formats::Format;
 use trellis::asset::render::{self, View};
 use trellis::finish::{Finish, Finished, is_of_gaussians};
-use trellis::pipeline::{Asset, Modality, Outputs, Pipeline, Quality, Role};
+use trellis::pipeline::{Asset, Outputs, Pipeline, Quality};
 use trellis::{Error, Result};
 
 use crate::generate::PREVIEW_SIDE;
@@ -115,17 +115,9 @@ impl SaveArguments {
 
 impl Plan<'_> {
     /// What the model must decode.
-    pub(crate) fn outputs(
-        &self,
-        pipeline: &Pipeline,
-        modality: Modality,
-        quality: Option<Quality>,
-    ) -> Outputs {
-        let has_gaussians = pipeline
-            .generator(modality)
-            .is_some_and(|generator| generator.folder().roles().any(|role| role == Role::GaussianDecoder));
+    pub(crate) fn outputs(&self, pipeline: &Pipeline, quality: Option<Quality>) -> Outputs {
         let formats: Vec<Format> = self.files.iter().map(|(_, format)| *format).collect();
-        self.arguments.finish(quality).outputs(&formats, has_gaussians)
+        self.arguments.finish(quality).outputs(&formats, pipeline.decoders().has_gaussians())
     }
 
     /// Writes the files of one asset.
