@@ -1,11 +1,11 @@
 //! Brings the model to this node.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::Deserialize;
-use trellis::pipeline::Role;
+use trellis::pipeline::{Role, is_below};
 use trellis_storage::{ObjectUri, Storage, Stored};
 
 /// The file that names all others.
@@ -113,10 +113,6 @@ fn named(index: &[u8]) -> Result<Vec<String>, serde_json::Error> {
     };
     let stems = Role::ALL.into_iter().filter_map(stem);
     Ok(stems.flat_map(|stem| [format!("{stem}.json"), format!("{stem}.safetensors")]).collect())
-}
-
-fn is_below(name: &str) -> bool {
-    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::pipeline::{ModelFolder, Role};
+use crate::pipeline::{ModelFolder, Role, is_below};
+use crate::weights::with_extension;
 use crate::{Error, Result};
 
 /// A repository of models, `owner/name`.
@@ -63,52 +64,44 @@ pub(super) struct Wanted {
 /// The files of the models that `pipeline.json` names, each its description and its tensors. `models` is the folder of all models.
 ///
 /// # Errors
-/// When the repository of a model is not known.
+/// When the repository of a model is not known, or a path leads out of the folder.
 pub(super) fn wanted(repository: &Repository, folder: &ModelFolder, models: &Path) -> Result<Vec<Wanted>> {
     let mut files = Vec::new();
     for role in folder.roles() {
         let Some(path) = folder.path(role) else { continue };
-        let stem = Path::new(&path);
-        let (source, published, root) = match role {
-            Role::ImageEncoder => (image_encoder(&path)?, PUBLISHED, folder.root().to_owned()),
-            Role::TextEncoder => (text_encoder(&path)?, PUBLISHED, folder.root().to_owned()),
-            _ => match elsewhere(&path) {
-                Some((other, rest)) => {
-                    files.extend(pair(&other, rest, &other.folder(models).join(rest)));
-                    continue;
-                }
-                None => {
-                    files.extend(pair(repository, &path, &folder.root().join(stem)));
-                    continue;
-                }
-            },
-        };
-        let place = root.join(stem);
-        for (file, extension) in published {
-            files.push(Wanted {
-                repository: source.clone(),
-                file: file.into(),
-                place: with(&place, extension),
-            });
+        // Whoever wrote the index must not choose which files of this machine are written.
+        if !is_below(&path) {
+            let message = format!("names {path:?}, which is not below the folder of a model");
+            return Err(Error::model(folder.root().join("pipeline.json"), message));
         }
+        let here = folder.root().join(&path);
+        files.extend(match role {
+            Role::ImageEncoder => published(&image_encoder(&path)?, &here),
+            Role::TextEncoder => published(&text_encoder(&path)?, &here),
+            _ => match elsewhere(&path) {
+                Some((other, rest)) => pair(&other, rest, &other.folder(models).join(rest)),
+                None => pair(repository, &path, &here),
+            },
+        });
     }
     Ok(files)
 }
 
-/// The files of an encoder in its own repository, and what they are called beside the other models.
-const PUBLISHED: [(&str, &str); 2] = [("config.json", "json"), ("model.safetensors", "safetensors")];
+/// The files of an encoder, which are called otherwise in its own repository than beside the other models.
+fn published(repository: &Repository, place: &Path) -> [Wanted; 2] {
+    [("config.json", "json"), ("model.safetensors", "safetensors")].map(|(file, extension)| Wanted {
+        repository: repository.clone(),
+        file: file.to_owned(),
+        place: with_extension(place, extension),
+    })
+}
 
 fn pair(repository: &Repository, path: &str, place: &Path) -> [Wanted; 2] {
     ["json", "safetensors"].map(|extension| Wanted {
         repository: repository.clone(),
         file: format!("{path}.{extension}"),
-        place: with(place, extension),
+        place: with_extension(place, extension),
     })
-}
-
-/// `stem.extension`; a stem may hold dots of its own.
-fn with(stem: &Path, extension: &str) -> PathBuf {
-    PathBuf::from(format!("{}.{extension}", stem.display()))
 }
 
 /// A path that names a repository of its own, `owner/name/rest`, and not a file in `ckpts/`.
@@ -194,6 +187,18 @@ mod tests {
         let folder = folder(models.path(), &description("TrellisImageTo3DPipeline", "", encoder));
         let error = wanted(&Repository::new("a", "b"), &folder, models.path()).unwrap_err().to_string();
         assert!(error.contains("my_encoder") && error.contains("yourself"), "{error}");
+    }
+
+    #[test]
+    fn an_index_that_leads_out_of_the_folder_is_refused() {
+        for path in ["../../flow", "/etc/flow", "ckpts/../../../flow", "owner/../../flow"] {
+            let models = tempfile::tempdir().unwrap();
+            let parts = format!(r#""slat_flow_model": "{path}""#);
+            let encoder = r#""image_cond_model": "dinov2_vits14_reg""#;
+            let folder = folder(models.path(), &description("TrellisImageTo3DPipeline", &parts, encoder));
+            let error = wanted(&Repository::new("a", "b"), &folder, models.path()).unwrap_err().to_string();
+            assert!(error.contains("pipeline.json") && error.contains("not below"), "{path}: {error}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A folder of models in the released layout: `pipeline.json`, and `ckpts/<name>.json` beside `.safetensors`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -12,7 +12,7 @@ use crate::dinov2::DinoV2;
 use crate::sampler::Sampling;
 use crate::slat::{GaussianDecoder, MeshDecoder, RadianceFieldDecoder, SlatFlow};
 use crate::sparse_structure::{SparseStructureDecoder, SparseStructureFlow};
-use crate::weights::{Checkpoint, Placement};
+use crate::weights::{Checkpoint, Placement, with_extension};
 use crate::{Error, Result};
 
 /// The model folder's description, checked.
@@ -243,9 +243,9 @@ impl ModelFolder {
     }
 }
 
-/// `stem.extension`; a stem may hold dots of its own.
-fn with_extension(stem: &Path, extension: &str) -> PathBuf {
-    PathBuf::from(format!("{}.{extension}", stem.display()))
+/// Whether a path that a `pipeline.json` names stays below the folder it is in.
+pub fn is_below(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]

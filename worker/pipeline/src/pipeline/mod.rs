@@ -20,7 +20,7 @@ use tch::{Device, Kind};
 
 use batch::Batch;
 pub use decoders::{Decoders, join_voxels};
-pub use folder::{ModelFolder, Normalization};
+pub use folder::{ModelFolder, Normalization, is_below};
 pub use generator::{Generator, OnStep};
 use memory::Budget;
 pub use memory::Memory;

@@ -92,8 +92,7 @@ impl Checkpoint {
     /// # Errors
     /// When the file cannot be read or is not a JSON object with `name` and `args`, or with `architectures` as `transformers` writes it.
     pub fn open(stem: &Path) -> Result<Self> {
-        let with = |extension: &str| PathBuf::from(format!("{}.{extension}", stem.display()));
-        Self::from_files(&with("json"), &with("safetensors"))
+        Self::from_files(&with_extension(stem, "json"), &with_extension(stem, "safetensors"))
     }
 
     /// The same for a pair of files with any names.
@@ -174,6 +173,11 @@ impl Checkpoint {
         account.into_inner().close()?;
         model
     }
+}
+
+/// `stem.extension`; a stem may hold dots of its own.
+pub(crate) fn with_extension(stem: &Path, extension: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{extension}", stem.display()))
 }
 
 /// Everything that is wrong with a file's tensors.
