@@ -161,6 +161,47 @@ fn pieces_lie_apart_in_the_picture_and_every_face_has_a_place() {
 }
 
 #[test]
+fn thousands_of_pieces_lie_apart_and_keep_their_shapes() {
+    let (size, count) = (512usize, 20_000u32);
+    let mut random = random();
+    let mut vertices = vec![];
+    for _ in 0..count {
+        let middle = [0; 3].map(|_: u8| random() - 0.5);
+        vertices.extend([0; 3].map(|_: u8| middle.map(|x| x + 0.02 * (random() - 0.5))));
+    }
+    let faces = (0..count).map(|i| [3 * i, 3 * i + 1, 3 * i + 2]).collect();
+    let mesh = unwrap(&Mesh::new(vertices, faces, Paint::None), size as u32).unwrap();
+    let (coordinates, _) = texture(&mesh);
+    assert_eq!(mesh.faces.len(), count as usize);
+
+    let mut taken = vec![false; size * size];
+    let (mut least, mut greatest) = (f32::INFINITY, 0.0f32);
+    for face in &mesh.faces {
+        let corners = face.map(|vertex| coordinates[vertex as usize].map(|x| x * size as f32));
+        let [columns, rows] = [0, 1].map(|axis| {
+            let at = corners.map(|corner| corner[axis]);
+            let low = at.into_iter().fold(f32::INFINITY, f32::min);
+            low as usize..at.into_iter().fold(0.0, f32::max).ceil() as usize
+        });
+        for (x, y) in columns.flat_map(|x| rows.clone().map(move |y| (x, y))) {
+            assert!(
+                !std::mem::replace(&mut taken[y * size + x], true),
+                "two pieces share the texel {x}, {y}"
+            );
+        }
+        let length = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+        for (a, b) in [(0, 1), (1, 2), (2, 0)] {
+            let [from, to] = [a, b].map(|corner: usize| mesh.vertices[face[corner] as usize]);
+            if length(&from, &to) > 0.002 {
+                let scale = length(&corners[a], &corners[b]) / length(&from, &to);
+                (least, greatest) = (least.min(scale), greatest.max(scale));
+            }
+        }
+    }
+    assert!(greatest < 1.05 * least, "between {least} and {greatest} texels to a unit");
+}
+
+#[test]
 fn gaussians_give_their_colours_without_a_seam() {
     let gaussians = shell(60_000, RADIUS, pattern);
     let (mesh, report) = bake(&sphere(12), Source::Gaussians(&gaussians), 256).unwrap();

@@ -9,6 +9,7 @@ mod field;
 mod fill;
 mod flats;
 mod shade;
+mod shelves;
 mod splats;
 mod surface;
 mod texels;
