@@ -33,6 +33,11 @@ impl ObjectUri {
         format!("{}/{name}", self.text).parse()
     }
 
+    /// The address that this one is directly below; a bucket and the root of the file system have none.
+    pub fn parent(&self) -> Option<Self> {
+        self.text.rsplit_once('/')?.0.parse().ok()
+    }
+
     /// The local path of a `file://` address.
     pub fn file_path(&self) -> Option<&Path> {
         match &self.place {
@@ -152,6 +157,16 @@ mod tests {
         let bucket: ObjectUri = "gs://my-bucket".parse().unwrap();
         assert_eq!(bucket.join("x").unwrap().to_string(), "gs://my-bucket/x");
         assert!(folder.join("../other").is_err());
+    }
+
+    #[test]
+    fn a_parent_is_as_far_up_as_there_are_addresses() {
+        let above = |text: &str| {
+            let parents = std::iter::successors(text.parse().ok(), ObjectUri::parent);
+            parents.skip(1).map(|uri| uri.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(above("gs://bucket/models/x/"), ["gs://bucket/models", "gs://bucket"]);
+        assert_eq!(above("file:///models/x"), ["file:///models"]);
     }
 
     #[test]

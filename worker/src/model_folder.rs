@@ -1,17 +1,15 @@
 //! Brings the model to this node.
 
-use std::collections::BTreeMap;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use serde::Deserialize;
-use trellis::pipeline::{Role, is_below};
-use trellis_storage::{ObjectUri, Storage, Stored};
+use tokio::fs;
+use trellis::pipeline::{INDEX, ModelFolder, Part, Place};
+use trellis::weights::EXTENSIONS;
+use trellis_storage::{Error as StorageError, ObjectUri, Storage, Stored};
 
-/// The file that names all others.
-const INDEX: &str = "pipeline.json";
-const LARGEST_INDEX: u64 = 1 << 20;
-/// How many files are downloaded at a time.
+/// How many parts of a model are downloaded at a time.
 const PARALLEL: usize = 4;
 
 /// Why the model cannot be had.
@@ -19,18 +17,23 @@ const PARALLEL: usize = 4;
 pub(crate) enum ModelFolderError {
     /// The store does not give a file.
     #[error("the model cannot be downloaded")]
-    Storage(#[from] trellis_storage::Error),
-    /// `pipeline.json` is not one.
+    Storage(#[from] StorageError),
+    /// `pipeline.json` describes no model that this program runs.
     #[error("{uri} is not the index of a TRELLIS model")]
-    Index { uri: ObjectUri, source: serde_json::Error },
-    /// `pipeline.json` names a file outside the model's folder.
-    #[error("{uri} names {name:?}, which is not below its own folder")]
-    Outside { uri: ObjectUri, name: String },
+    Index { uri: ObjectUri, source: trellis::Error },
+    /// A part of the model is nowhere.
+    #[error(
+        "{uri} names the {role}, which is at none of {}; put it at one of them and let the workers' account read it",
+        list(tried)
+    )]
+    Missing { uri: ObjectUri, role: &'static str, tried: Vec<ObjectUri> },
+}
+
+fn list(uris: &[ObjectUri]) -> String {
+    uris.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The local folder with the model of `uri`: a `file://` folder itself, or a copy in `cache`.
-///
-/// Files that are there already in the size that the store names are not downloaded again.
 pub(crate) async fn local(
     storage: &Storage,
     uri: &ObjectUri,
@@ -40,102 +43,180 @@ pub(crate) async fn local(
         return Ok(path.into());
     }
     let folder = cache.join(&Stored::of(uri.to_string().as_bytes()).sha256[..16]);
-    let index_uri = uri.join(INDEX)?;
-    let index = storage.get(&index_uri, LARGEST_INDEX).await?;
-    let mut names =
-        named(&index).map_err(|source| ModelFolderError::Index { uri: index_uri.clone(), source })?;
-    if let Some(name) = names.iter().find(|name| !is_below(name)) {
-        return Err(ModelFolderError::Outside { uri: index_uri, name: name.clone() });
-    }
-    names.push(INDEX.into());
-    stream::iter(names)
-        .map(|name| bring(storage, uri, name, &folder))
-        .buffer_unordered(PARALLEL)
-        .try_collect::<()>()
-        .await?;
-    bring_background_network(storage, uri, &folder).await?;
+    copy(storage, uri, &folder).await?;
     Ok(folder)
 }
 
-/// Brings the network that removes backgrounds, if the store has one.
-async fn bring_background_network(
-    storage: &Storage,
-    uri: &ObjectUri,
-    folder: &Path,
-) -> Result<(), ModelFolderError> {
-    for name in trellis::background::network_files() {
-        match bring(storage, uri, name.into(), folder).await {
-            // Whoever may read objects but not list them is denied those that are not there.
-            Err(ModelFolderError::Storage(
-                trellis_storage::Error::NotFound { .. } | trellis_storage::Error::Denied { .. },
-            )) => {}
-            brought => return brought,
+/// Copies the model of `uri` into `folder`, and what it takes from other models: the copy needs none beside it.
+///
+/// Files that are there already in the size that the store names are not downloaded again; the index always is.
+async fn copy(storage: &Storage, uri: &ObjectUri, folder: &Path) -> Result<(), ModelFolderError> {
+    let index = uri.join(INDEX)?;
+    storage.download(&index, &folder.join(INDEX)).await?;
+    let model =
+        ModelFolder::open(folder).map_err(|source| ModelFolderError::Index { uri: index.clone(), source })?;
+    stream::iter(model.parts())
+        .map(|part| bring_part(storage, uri, part, folder))
+        .buffer_unordered(PARALLEL)
+        .try_collect::<()>()
+        .await?;
+    for name in model.background_networks() {
+        let network = uri.join(name)?;
+        if exists(storage, &network).await? {
+            return Ok(bring(storage, &network, &folder.join(name)).await?);
         }
     }
     Ok(())
 }
 
-async fn bring(
+/// Brings the two files of a part from the first of its places that has it.
+async fn bring_part(
     storage: &Storage,
     uri: &ObjectUri,
-    name: String,
+    part: Part,
     folder: &Path,
 ) -> Result<(), ModelFolderError> {
-    let from = uri.join(&name)?;
-    let to = folder.join(name);
-    let size = storage.open(&from).await?.size;
-    if tokio::fs::metadata(&to).await.is_ok_and(|there| there.len() == size) {
+    let mut tried = Vec::new();
+    for place in part.places() {
+        let Some(above) = folder_of(uri, &place) else { continue };
+        let [first, second] = EXTENSIONS.map(|extension| above.join(&format!("{}.{extension}", place.path)));
+        let from = [first?, second?];
+        if exists(storage, &from[0]).await? {
+            for (from, extension) in from.iter().zip(EXTENSIONS) {
+                let to = folder.join(format!("{}.{extension}", part.path()));
+                bring(storage, from, &to).await?;
+            }
+            return Ok(());
+        }
+        tried.extend(from.into_iter().next());
+    }
+    Err(ModelFolderError::Missing { uri: uri.join(INDEX)?, role: part.role.key(), tried })
+}
+
+/// The folder that a place counts from. `None`: the store has not so many above the model.
+fn folder_of(model: &ObjectUri, place: &Place) -> Option<ObjectUri> {
+    iter::successors(Some(model.clone()), ObjectUri::parent).nth(place.above)
+}
+
+async fn exists(storage: &Storage, uri: &ObjectUri) -> Result<bool, StorageError> {
+    match storage.open(uri).await {
+        Ok(_) => Ok(true),
+        // Whoever may read objects but not list them is denied those that are not there.
+        Err(StorageError::NotFound { .. } | StorageError::Denied { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn bring(storage: &Storage, from: &ObjectUri, to: &Path) -> Result<(), StorageError> {
+    let size = storage.open(from).await?.size;
+    if fs::metadata(to).await.is_ok_and(|there| there.len() == size) {
         return Ok(());
     }
-    let stored = storage.download(&from, &to).await?;
+    let stored = storage.download(from, to).await?;
     tracing::info!(%from, bytes = stored.bytes, sha256 = stored.sha256, "model file downloaded");
     Ok(())
 }
 
-#[derive(Deserialize)]
-struct Index {
-    args: Arguments,
-}
-
-#[derive(Deserialize)]
-struct Arguments {
-    models: BTreeMap<String, String>,
-    image_cond_model: String,
-}
-
-/// The files that a `pipeline.json` names and the pipeline loads: each model is a configuration and its weights.
-fn named(index: &[u8]) -> Result<Vec<String>, serde_json::Error> {
-    let Arguments { models, image_cond_model } = serde_json::from_slice::<Index>(index)?.args;
-    let stem = |role: Role| match role {
-        Role::ImageEncoder => Some(format!("ckpts/{image_cond_model}")),
-        Role::TextEncoder => None,
-        _ => models.get(role.key()).cloned(),
-    };
-    let stems = Role::ALL.into_iter().filter_map(stem);
-    Ok(stems.flat_map(|stem| [format!("{stem}.json"), format!("{stem}.safetensors")]).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use trellis_fixtures::Models;
+
     use super::*;
 
-    #[test]
-    fn the_index_names_the_files_that_the_pipeline_loads() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline/tests/golden/15_end2end/model");
-        let mut names = named(&std::fs::read(folder.join(INDEX)).unwrap()).unwrap();
-        names.push(INDEX.into());
-        for name in &names {
-            assert!(folder.join(name).is_file(), "{name}");
-        }
-        let roles = Role::ALL.into_iter().filter(|role| *role != Role::TextEncoder);
-        assert_eq!(names.len(), 2 * roles.count() + 1);
+    /// The store of a folder of models, and the address of one of them.
+    fn store(models: &Models, model: &Path) -> (Storage, ObjectUri) {
+        let settings = trellis_storage::Settings {
+            file_roots: vec![models.root().to_owned()],
+            ..trellis_storage::Settings::default()
+        };
+        (Storage::new(settings), format!("file://{}", model.display()).parse().unwrap())
     }
 
-    #[test]
-    fn names_outside_the_folder_are_noticed() {
-        assert!(is_below("ckpts/flow.json"));
-        for name in ["../flow.json", "/etc/flow.json", "ckpts/../../flow.json"] {
-            assert!(!is_below(name), "{name}");
+    /// Every part of the model in `folder` has all its tensors.
+    fn assert_whole(folder: &Path) {
+        let model = ModelFolder::open(folder).unwrap();
+        for part in model.parts() {
+            model.check(part.role).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_copy_of_a_model_is_whole_without_the_models_beside_it() {
+        let models = Models::new().unwrap();
+        for (model, parts) in [(models.image(), 7), (models.text(), 7)] {
+            let copied = tempfile::tempdir().unwrap();
+            let (storage, uri) = store(&models, &model);
+            copy(&storage, &uri, copied.path()).await.unwrap();
+            assert_eq!(ModelFolder::open(copied.path()).unwrap().parts().count(), parts);
+            assert_whole(copied.path());
+        }
+    }
+
+    #[tokio::test]
+    async fn only_image_models_bring_a_network_for_backgrounds_and_the_first_choice_alone() {
+        let models = Models::new().unwrap();
+        for model in [models.image(), models.text()] {
+            for network in ["birefnet-dis.onnx", "isnet-general-use.onnx"] {
+                fs::write(model.join(network), network).unwrap();
+            }
+        }
+        for (model, expected) in [(models.image(), vec!["isnet-general-use.onnx"]), (models.text(), vec![])] {
+            let copied = tempfile::tempdir().unwrap();
+            let (storage, uri) = store(&models, &model);
+            copy(&storage, &uri, copied.path()).await.unwrap();
+            let names = fs::read_dir(copied.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            let networks: Vec<_> = names
+                .filter_map(|name| name.into_string().ok())
+                .filter(|name| name.contains("onnx"))
+                .collect();
+            assert_eq!(networks, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_start_brings_only_what_has_changed() {
+        let models = Models::new().unwrap();
+        let copied = tempfile::tempdir().unwrap();
+        let (storage, uri) = store(&models, &models.text());
+        copy(&storage, &uri, copied.path()).await.unwrap();
+        let [kept, cut_off] = ["slat_flow_tiny", "ss_flow_tiny"]
+            .map(|name| copied.path().join("ckpts").join(name).with_extension("safetensors"));
+        let time = |file: &Path| fs::metadata(file).unwrap().modified().unwrap();
+        let before = time(&kept);
+        fs::write(&cut_off, "cut off").unwrap();
+        copy(&storage, &uri, copied.path()).await.unwrap();
+        assert_eq!(time(&kept), before);
+        assert_whole(copied.path());
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_nowhere_is_named_with_the_places_where_it_may_lie() {
+        let models = Models::new().unwrap();
+        fs::remove_file(models.image().join("ckpts/slat_dec_mesh_tiny.json")).unwrap();
+        let copied = tempfile::tempdir().unwrap();
+        let (storage, uri) = store(&models, &models.text());
+        let error = copy(&storage, &uri, copied.path()).await.unwrap_err().to_string();
+        for said in [
+            "TRELLIS-text/pipeline.json names the slat_decoder_mesh",
+            "owner/TRELLIS-text/owner/TRELLIS-image/ckpts/slat_dec_mesh_tiny.json, file://",
+            "owner/TRELLIS-image/ckpts/slat_dec_mesh_tiny.json",
+        ] {
+            assert!(error.contains(said), "{said}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_index_of_something_else_is_named() {
+        let models = Models::new().unwrap();
+        fs::write(models.image().join(INDEX), r#"{"name": "TrellisVideoTo3DPipeline", "args": {}}"#).unwrap();
+        let copied = tempfile::tempdir().unwrap();
+        let (storage, uri) = store(&models, &models.image());
+        let error = copy(&storage, &uri, copied.path()).await.unwrap_err();
+        assert!(
+            matches!(&error, ModelFolderError::Index { uri, .. } if uri.to_string().ends_with(INDEX)),
+            "{error:?}"
+        );
     }
 }

@@ -115,9 +115,9 @@ fn a_model_and_its_encoder_lie_where_they_are_loaded_from() {
     assert_eq!((report.files, report.fetched), (5, hub.total()));
     assert_eq!(report.folder, models.path().join(OWN));
     let folder = ModelFolder::open(&report.folder).unwrap();
-    for (role, key) in folder.roles().filter_map(|role| Some((role, folder.path(role)?))) {
-        let weights = report.folder.join(format!("{key}.safetensors"));
-        assert!(weights.is_file(), "{role:?} is not at {}", weights.display());
+    for part in folder.parts() {
+        let weights = report.folder.join(format!("{}.safetensors", part.path()));
+        assert!(weights.is_file(), "{:?} is not at {}", part.role, weights.display());
     }
     let large = hub.files[&format!("{ENCODER}:model.safetensors")].clone();
     assert_eq!(std::fs::read(report.folder.join("ckpts/dinov2_vits14_reg.safetensors")).unwrap(), large);

@@ -2,22 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "common/text_model.rs"]
-mod text_model;
-
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use image::RgbaImage;
 use tch::{Device, Tensor};
-use text_model::Models;
 use trellis::asset::{Mesh, Paint};
 use trellis::device::DeviceChoice;
 use trellis::noise::Noise;
 use trellis::pipeline::{Asset, Input, LoadOptions, Modality, Options, Outputs, Request, StageOptions};
 use trellis::sampler::{Condition, MultiImage};
 use trellis::{Error, Pipeline, Result};
+use trellis_fixtures::Models;
 
 const SPLATS: Outputs = Outputs { mesh: false, gaussians: true, radiance_field: false };
 
@@ -32,7 +29,7 @@ fn both() -> MutexGuard<'static, Pipeline> {
 }
 
 fn load_both(options: LoadOptions) -> Pipeline {
-    let models = Models::new();
+    let models = Models::new().unwrap();
     Pipeline::load_together(&[&models.image(), &models.text()], options).unwrap()
 }
 
@@ -190,7 +187,7 @@ fn a_variant_has_the_voxels_of_its_mesh_in_every_sample() {
 
 #[test]
 fn what_cannot_be_made_is_refused_before_anything_runs() {
-    let models = Models::new();
+    let models = Models::new().unwrap();
     let of_images = Pipeline::load(&models.image(), cpu()).unwrap();
     let refused = |pipeline: &Pipeline, request: &Request, hint: &str| {
         let refuse = &mut |progress| panic!("{progress:?}");
@@ -223,7 +220,7 @@ fn a_mesh_without_surface_fails_alone_in_its_batch() {
 #[test]
 fn what_exceeds_the_memory_limit_is_refused_and_the_next_request_is_made() {
     let limited = |bytes| LoadOptions { max_memory: Some(bytes), ..cpu() };
-    let models = Models::new();
+    let models = Models::new().unwrap();
     let error = Pipeline::load(&models.image(), limited(1 << 20)).unwrap_err();
     assert!(matches!(&error, Error::OutOfMemory(text) if text.contains("weights")), "{error}");
 
@@ -242,13 +239,13 @@ fn what_exceeds_the_memory_limit_is_refused_and_the_next_request_is_made() {
 
 #[test]
 fn a_model_that_finds_nothing_or_overflows_says_so() {
-    let models = Models::new();
-    models.set_bias("ckpts/ss_dec_tiny", "out_layer.2.bias", -1e6);
+    let models = Models::new().unwrap();
+    models.set_bias("ckpts/ss_dec_tiny", "out_layer.2.bias", -1e6).unwrap();
     let empty =
         generate(&Pipeline::load(&models.image(), cpu()).unwrap(), &images(1, MultiImage::Stochastic, 1));
     assert!(matches!(empty, Err(Error::Empty("no active voxel"))), "{empty:?}");
 
-    models.set_bias("ckpts/ss_flow_tiny", "out_layer.bias", 3e38);
+    models.set_bias("ckpts/ss_flow_tiny", "out_layer.bias", 3e38).unwrap();
     let overflow =
         generate(&Pipeline::load(&models.image(), cpu()).unwrap(), &images(1, MultiImage::Stochastic, 1));
     assert!(matches!(overflow, Err(Error::NotFinite("the sparse-structure flow"))), "{overflow:?}");
@@ -256,7 +253,7 @@ fn a_model_that_finds_nothing_or_overflows_says_so() {
 
 #[test]
 fn models_with_decoders_of_their_own_are_not_loaded_together() {
-    let models = Models::new();
+    let models = Models::new().unwrap();
     let twice = Pipeline::load_together(&[&models.image(), &models.image()], cpu()).unwrap_err();
     assert!(twice.to_string().contains("takes image input as"), "{twice}");
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 pub use plan::Repository;
 
-use crate::pipeline::ModelFolder;
+use crate::pipeline::{INDEX, ModelFolder};
 use crate::{Error, Result};
 use hub::Hub;
 use plan::{Wanted, wanted};
@@ -66,11 +66,8 @@ pub fn download_from(
     runtime.block_on(async {
         let hub = Hub::new(endpoint).map_err(|error| error.about(repository))?;
         let folder = repository.folder(models);
-        let index = Wanted {
-            repository: repository.clone(),
-            file: "pipeline.json".to_owned(),
-            place: folder.join("pipeline.json"),
-        };
+        let index =
+            Wanted { repository: repository.clone(), file: INDEX.to_owned(), place: folder.join(INDEX) };
         let mut fetched = transfer::fetch(&hub, &index, observer).await?;
         let files = wanted(repository, &ModelFolder::open(&folder)?, models)?;
         for file in &files {

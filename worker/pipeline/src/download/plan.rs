@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::pipeline::{ModelFolder, Role, is_below};
-use crate::weights::with_extension;
+use crate::pipeline::{Borrowed, ModelFolder, Role};
+use crate::weights::{EXTENSIONS, with_extension};
 use crate::{Error, Result};
 
 /// A repository of models, `owner/name`.
@@ -61,27 +61,22 @@ pub(super) struct Wanted {
     pub(super) place: PathBuf,
 }
 
-/// The files of the models that `pipeline.json` names, each its description and its tensors. `models` is the folder of all models.
+/// The files of a model but for its index, whence and whither. `models` is the folder of all models.
 ///
 /// # Errors
-/// When the repository of a model is not known, or a path leads out of the folder.
+/// When nobody is known to publish an encoder.
 pub(super) fn wanted(repository: &Repository, folder: &ModelFolder, models: &Path) -> Result<Vec<Wanted>> {
     let mut files = Vec::new();
-    for role in folder.roles() {
-        let Some(path) = folder.path(role) else { continue };
-        // Whoever wrote the index must not choose which files of this machine are written.
-        if !is_below(&path) {
-            let message = format!("names {path:?}, which is not below the folder of a model");
-            return Err(Error::model(folder.root().join("pipeline.json"), message));
-        }
-        let here = folder.root().join(&path);
-        files.extend(match role {
-            Role::ImageEncoder => published(&image_encoder(&path)?, &here),
-            Role::TextEncoder => published(&text_encoder(&path)?, &here),
-            _ => match elsewhere(&path) {
-                Some((other, rest)) => pair(&other, rest, &other.folder(models).join(rest)),
-                None => pair(repository, &path, &here),
-            },
+    for part in folder.parts() {
+        let here = folder.root().join(part.path());
+        files.extend(match (part.role, part.borrowed()) {
+            (Role::ImageEncoder, _) => published(&image_encoder(part.path())?, &here),
+            (Role::TextEncoder, _) => published(&text_encoder(part.path())?, &here),
+            (_, Some(Borrowed { owner, name, path })) => {
+                let other = Repository::new(owner, name);
+                pair(&other, path, &other.folder(models).join(path))
+            }
+            (_, None) => pair(repository, part.path(), &here),
         });
     }
     Ok(files)
@@ -89,7 +84,8 @@ pub(super) fn wanted(repository: &Repository, folder: &ModelFolder, models: &Pat
 
 /// The files of an encoder, which are called otherwise in its own repository than beside the other models.
 fn published(repository: &Repository, place: &Path) -> [Wanted; 2] {
-    [("config.json", "json"), ("model.safetensors", "safetensors")].map(|(file, extension)| Wanted {
+    let [description, tensors] = EXTENSIONS;
+    [("config.json", description), ("model.safetensors", tensors)].map(|(file, extension)| Wanted {
         repository: repository.clone(),
         file: file.to_owned(),
         place: with_extension(place, extension),
@@ -97,18 +93,11 @@ fn published(repository: &Repository, place: &Path) -> [Wanted; 2] {
 }
 
 fn pair(repository: &Repository, path: &str, place: &Path) -> [Wanted; 2] {
-    ["json", "safetensors"].map(|extension| Wanted {
+    EXTENSIONS.map(|extension| Wanted {
         repository: repository.clone(),
         file: format!("{path}.{extension}"),
         place: with_extension(place, extension),
     })
-}
-
-/// A path that names a repository of its own, `owner/name/rest`, and not a file in `ckpts/`.
-fn elsewhere(path: &str) -> Option<(Repository, &str)> {
-    let (owner, rest) = path.split_once('/')?;
-    let (name, rest) = rest.split_once('/')?;
-    (owner != "ckpts").then(|| (Repository::new(owner, name), rest))
 }
 
 /// The reference takes DINOv2 from torch hub; the same weights are published as safetensors here.
@@ -187,18 +176,6 @@ mod tests {
         let folder = folder(models.path(), &description("TrellisImageTo3DPipeline", "", encoder));
         let error = wanted(&Repository::new("a", "b"), &folder, models.path()).unwrap_err().to_string();
         assert!(error.contains("my_encoder") && error.contains("yourself"), "{error}");
-    }
-
-    #[test]
-    fn an_index_that_leads_out_of_the_folder_is_refused() {
-        for path in ["../../flow", "/etc/flow", "ckpts/../../../flow", "owner/../../flow"] {
-            let models = tempfile::tempdir().unwrap();
-            let parts = format!(r#""slat_flow_model": "{path}""#);
-            let encoder = r#""image_cond_model": "dinov2_vits14_reg""#;
-            let folder = folder(models.path(), &description("TrellisImageTo3DPipeline", &parts, encoder));
-            let error = wanted(&Repository::new("a", "b"), &folder, models.path()).unwrap_err().to_string();
-            assert!(error.contains("pipeline.json") && error.contains("not below"), "{path}: {error}");
-        }
     }
 
     #[test]

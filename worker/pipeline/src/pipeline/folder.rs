@@ -6,14 +6,19 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
+use super::part::{Part, Place};
 use super::role::{Modality, Role};
+use crate::background::network_files;
 use crate::clip::TextEncoder;
 use crate::dinov2::DinoV2;
 use crate::sampler::Sampling;
 use crate::slat::{GaussianDecoder, MeshDecoder, RadianceFieldDecoder, SlatFlow};
 use crate::sparse_structure::{SparseStructureDecoder, SparseStructureFlow};
-use crate::weights::{Checkpoint, Placement, with_extension};
+use crate::weights::{Checkpoint, EXTENSIONS, Placement, with_extension};
 use crate::{Error, Result};
+
+/// The file of a model's folder that names all others.
+pub const INDEX: &str = "pipeline.json";
 
 /// The model folder's description, checked.
 #[derive(Debug)]
@@ -54,6 +59,23 @@ enum SamplerName {
     FlowEulerGuidanceIntervalSampler,
 }
 
+impl Arguments {
+    /// The path of a part, without extension. That of an encoder is made of its name: the reference fetches encoders from elsewhere, here they
+    /// lie with the other parts.
+    fn path(&self, role: Role) -> Option<String> {
+        let encoder = |name: &Option<String>| name.as_ref().map(|name| format!("ckpts/{name}"));
+        match role {
+            Role::ImageEncoder => encoder(&self.image_cond_model),
+            Role::TextEncoder => encoder(&self.text_cond_model),
+            _ => self.models.get(role.key()).cloned(),
+        }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = String> {
+        Role::ALL.into_iter().filter_map(|role| self.path(role))
+    }
+}
+
 impl Sampler {
     fn sampling(&self) -> Sampling {
         match self.name {
@@ -79,7 +101,7 @@ impl ModelFolder {
     /// # Errors
     /// When there is none, or it describes no pipeline that this program runs.
     pub fn open(root: &Path) -> Result<Self> {
-        let path = root.join("pipeline.json");
+        let path = root.join(INDEX);
         let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::model(
                 root,
@@ -94,6 +116,10 @@ impl ModelFolder {
             .map_err(|error: serde_json::Error| refuse(error.to_string()))?;
         let arguments =
             Arguments::deserialize(description.args).map_err(|error| refuse(format!("args: {error}")))?;
+        // Whoever wrote the index must not choose which files of a machine are read and written.
+        if let Some(outside) = arguments.paths().find(|path| !is_below(path)) {
+            return Err(refuse(format!("names {outside:?}, which is not below the folder of a model")));
+        }
         Ok(Self { root: root.to_owned(), modality, arguments })
     }
 
@@ -115,55 +141,54 @@ impl ModelFolder {
         &self.root
     }
 
-    /// The pair of files of a model. Its path is tried in this folder first; then, where it reads `owner/name/rest`, in the folder
-    /// `name` beside this one, and in `owner/name` beside this folder's parent: so text models find the decoders of the image model.
+    /// A part of this model as `pipeline.json` names it, if it does.
+    pub fn part(&self, role: Role) -> Option<Part> {
+        Some(Part::new(role, self.arguments.path(role)?))
+    }
+
+    /// The parts of this model that `pipeline.json` names.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        self.roles().filter_map(|role| self.part(role))
+    }
+
+    /// The file names, the first choice first, under which the folder may hold a network that removes the backgrounds of images.
+    pub fn background_networks(&self) -> impl Iterator<Item = &'static str> {
+        network_files().filter(|_| self.modality == Modality::Image)
+    }
+
+    /// The pair of files of a part, where it lies: [`Part::places`] says where it is looked for.
     ///
     /// # Errors
-    /// When `pipeline.json` names no such model or its files are not there.
+    /// When `pipeline.json` names no such part or its files are not there.
     pub fn checkpoint(&self, role: Role) -> Result<Checkpoint> {
-        let index = || self.root.join("pipeline.json");
-        let none = || Error::model(index(), format!("names no {}", role.key()));
-        let path = self.path(role).ok_or_else(none)?;
-        let places = self.places(&path);
-        let found = places.iter().find(|stem| with_extension(stem, "json").is_file());
-        match (found, &places[..]) {
+        let part = self.part(role).ok_or_else(|| self.refuse(format!("names no {}", role.key())))?;
+        let stems: Vec<_> = part.places().iter().filter_map(|place| self.resolve(place)).collect();
+        let found = stems.iter().find(|stem| with_extension(stem, EXTENSIONS[0]).is_file());
+        match (found, &stems[..]) {
             (Some(stem), _) => Checkpoint::open(stem),
-            (None, [_, beside, ..]) => Err(Error::model(
-                index(),
-                format!(
-                    "takes its {} from {path}, which is not there; put that model beside this one, so that {}.json exists",
-                    role.key(),
-                    beside.display()
-                ),
-            )),
-            (None, _) => Checkpoint::open(&self.root.join(path)),
+            (None, [_, beside, ..]) => Err(self.refuse(format!(
+                "takes its {} from {}, which is not there; put that model beside this one, so that {}.json exists",
+                role.key(),
+                part.path(),
+                beside.display()
+            ))),
+            (None, _) => Checkpoint::open(&self.root.join(part.path())),
         }
     }
 
-    /// The path of a model as `pipeline.json` names it, without extension; an encoder's is made of its name.
-    pub fn path(&self, role: Role) -> Option<String> {
-        // The reference fetches encoders from elsewhere; here they lie with the other models.
-        let encoder = |name: &Option<String>| name.as_ref().map(|name| format!("ckpts/{name}"));
-        match role {
-            Role::ImageEncoder => encoder(&self.arguments.image_cond_model),
-            Role::TextEncoder => encoder(&self.arguments.text_cond_model),
-            _ => self.arguments.models.get(role.key()).cloned(),
+    /// Where a place is on this machine. `None`: there are not so many folders above this one.
+    fn resolve(&self, Place { above, path }: &Place) -> Option<PathBuf> {
+        if *above == 0 {
+            return Some(self.root.join(path));
         }
+        // The parent of a relative path may be empty.
+        let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        Some(root.ancestors().nth(*above)?.join(path))
     }
 
-    /// Where a model of this path may lie, without extension.
-    fn places(&self, path: &str) -> Vec<PathBuf> {
-        let mut places = vec![self.root.join(path)];
-        if let Some((owner, (name, rest))) =
-            path.split_once('/').and_then(|(owner, rest)| Some((owner, rest.split_once('/')?)))
-        {
-            // An absolute path, for the parent of a relative one may be empty.
-            let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
-            places.extend(root.parent().map(|beside| beside.join(name).join(rest)));
-            let above = root.parent().and_then(Path::parent);
-            places.extend(above.map(|models| models.join(owner).join(name).join(rest)));
-        }
-        places
+    /// An error about `pipeline.json`.
+    fn refuse(&self, message: impl Into<String>) -> Error {
+        Error::model(self.root.join(INDEX), message)
     }
 
     /// Checks that another folder's decoders are this one's.
@@ -233,8 +258,7 @@ impl ModelFolder {
         if [mean, std].iter().all(|values| values.len() as i64 == channels) {
             return Ok(());
         }
-        let message = format!("slat_normalization must hold {channels} numbers each for mean and std");
-        Err(Error::model(self.root.join("pipeline.json"), message))
+        Err(self.refuse(format!("slat_normalization must hold {channels} numbers each for mean and std")))
     }
 
     /// How structured latents are normalised.
@@ -243,8 +267,8 @@ impl ModelFolder {
     }
 }
 
-/// Whether a path that a `pipeline.json` names stays below the folder it is in.
-pub fn is_below(path: &str) -> bool {
+/// Whether a path leads down from the folder it is in.
+fn is_below(path: &str) -> bool {
     Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
@@ -302,6 +326,23 @@ mod tests {
             assert_eq!(checkpoint.weights_path(), ckpts.join("mesh.v1.safetensors"));
         }
         assert!(folder.roles().all(|role| role != Role::ImageEncoder && role != Role::GaussianDecoder));
+    }
+
+    #[test]
+    fn an_index_that_leads_out_of_the_folder_is_refused() {
+        let sampler = r#"{"name": "FlowEulerSampler", "params": {"steps": 4}}"#;
+        let index = |flow: &str, encoder: &str| {
+            format!(
+                r#"{{"name": "TrellisTextTo3DPipeline", "args": {{"models": {{"slat_flow_model": "{flow}"}},
+                    "sparse_structure_sampler": {sampler}, "slat_sampler": {sampler},
+                    "slat_normalization": {{"mean": [], "std": []}}, "text_cond_model": "{encoder}"}}}}"#
+            )
+        };
+        for path in ["../../flow", "/etc/flow", "ckpts/../../../flow", "owner/../../flow"] {
+            let refusal = refusal(&index(path, "clip"));
+            assert!(refusal.contains("pipeline.json") && refusal.contains("not below"), "{path}: {refusal}");
+        }
+        assert!(refusal(&index("ckpts/flow", "../clip")).contains("not below"));
     }
 
     #[test]

@@ -47,6 +47,9 @@ impl Placement {
     }
 }
 
+/// Of a released model's pair of files, which are called alike: its description and its tensors.
+pub const EXTENSIONS: [&str; 2] = ["json", "safetensors"];
+
 /// A released model file pair, not loaded yet.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -92,7 +95,8 @@ impl Checkpoint {
     /// # Errors
     /// When the file cannot be read or is not a JSON object with `name` and `args`, or with `architectures` as `transformers` writes it.
     pub fn open(stem: &Path) -> Result<Self> {
-        Self::from_files(&with_extension(stem, "json"), &with_extension(stem, "safetensors"))
+        let [config, weights] = EXTENSIONS.map(|extension| with_extension(stem, extension));
+        Self::from_files(&config, &weights)
     }
 
     /// The same for a pair of files with any names.
