@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 use super::source::{Source, draw};
 use super::{Names, Placement, WeightsError};
 use crate::Result;
+use crate::finite::is_finite;
 
 /// What was taken, and what was wrong with it.
 pub(super) struct Account {
@@ -97,10 +98,6 @@ fn divided(shape: &[i64], count: usize) -> Vec<i64> {
         *first /= count;
     }
     shape
-}
-
-fn is_finite(tensor: &Tensor) -> Result<bool> {
-    Ok(tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0)
 }
 
 /// A place in a checkpoint's tree of tensors, like `blocks.3.self_attn`.
