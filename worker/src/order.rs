@@ -161,6 +161,15 @@ mod tests {
     }
 
     #[test]
+    fn files_are_named_as_the_api_names_them() {
+        for ours in [Format::Glb, Format::Obj, Format::Ply, Format::Stl, Format::Usdz] {
+            let tools = file_format(ours);
+            assert_eq!(serde_json::to_value(ours).unwrap(), tools.name());
+            assert_eq!(trellis_crds::extension(tools.name()), tools.extension());
+        }
+    }
+
+    #[test]
     fn each_kind_of_input_names_its_files() {
         let mut text = spec();
         text.input.image = None;

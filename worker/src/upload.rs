@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use futures::future::try_join_all;
 use kube::ResourceExt;
-use trellis::asset::formats::Format;
 use trellis_crds::{GenerationJob, OutputFile};
 use trellis_storage::{Error, ObjectUri, Storage};
 
@@ -66,21 +65,13 @@ impl Folder {
 
     async fn store_one(&self, storage: &Storage, file: File) -> Result<OutputFile, Error> {
         let uri = self.uri.join(&file.name)?;
-        let stored = storage.put(&uri, file.content, content_type(file.format)).await?;
+        let stored = storage.put(&uri, file.content, trellis_crds::media_type(file.format)).await?;
         Ok(OutputFile {
             format: file.format.into(),
             uri: uri.to_string(),
             bytes: i64::try_from(stored.bytes).unwrap_or(i64::MAX),
             sha256: stored.sha256,
         })
-    }
-}
-
-fn content_type(format: &str) -> &'static str {
-    match format {
-        "png" => "image/png",
-        "json" => "application/json",
-        _ => format.parse().map_or("application/octet-stream", Format::media_type),
     }
 }
 

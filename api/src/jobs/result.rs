@@ -47,35 +47,6 @@ pub(crate) fn file<'a>(job: &'a GenerationJob, format: &str) -> Result<&'a Outpu
     })
 }
 
-/// The media type of a file.
-#[must_use]
-pub(crate) fn media_type(file: &OutputFile) -> &'static str {
-    match file.format.as_str() {
-        "glb" => "model/gltf-binary",
-        "obj" => "application/zip",
-        "stl" => "model/stl",
-        "usdz" => "model/vnd.usdz+zip",
-        "png" => "image/png",
-        "json" => "application/json",
-        _ => "application/octet-stream",
-    }
-}
-
-/// The file name extension of a file. A format that is none of ours goes into no header: a worker wrote it.
-#[must_use]
-pub(crate) fn extension(file: &OutputFile) -> &'static str {
-    match file.format.as_str() {
-        "glb" => "glb",
-        "obj" => "zip",
-        "ply" => "ply",
-        "stl" => "stl",
-        "usdz" => "usdz",
-        "png" => "png",
-        "json" => "json",
-        _ => "bin",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,16 +72,6 @@ mod tests {
         }
         let error = file(&done, "usdz").unwrap_err().to_string();
         assert_eq!(error, "The job made no `usdz` file. There is: glb, preview, manifest.");
-    }
-
-    #[test]
-    fn what_a_worker_calls_a_format_cannot_change_the_name_that_browsers_save_under() {
-        for (format, expected) in
-            [("glb", "glb"), ("obj", "zip"), ("exe\"; x=\"", "bin"), ("a\r\nb: c", "bin")]
-        {
-            let done = job(Phase::Completed, &[format]);
-            assert_eq!(extension(file(&done, format).unwrap()), expected);
-        }
     }
 
     #[test]

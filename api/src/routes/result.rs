@@ -69,9 +69,9 @@ pub(crate) async fn get(
     }
     let uri: ObjectUri = file.uri.parse().map_err(ResultError::from)?;
     let reader = app.storage.open(&uri).await.map_err(ResultError::from)?;
-    let name = format!("{}.{}", id.as_str(), result::extension(file));
+    let name = format!("{}.{}", id.as_str(), trellis_crds::extension(&file.format));
     let headers = [
-        (CONTENT_TYPE, result::media_type(file).to_owned()),
+        (CONTENT_TYPE, trellis_crds::media_type(&file.format).to_owned()),
         (CONTENT_LENGTH, reader.size.to_string()),
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
         (ETAG, tag),

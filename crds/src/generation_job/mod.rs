@@ -2,12 +2,14 @@
 // KubeSchema copies each struct, with its `pub`, into a function body.
 #![expect(unreachable_pub)]
 
+mod file_kind;
 mod input;
 mod output;
 mod sampling;
 mod spec;
 mod status;
 
+pub use file_kind::*;
 pub use input::*;
 pub use output::*;
 pub use sampling::*;

@@ -90,7 +90,6 @@ pub struct Options {
 struct Facts {
     name: &'static str,
     extension: &'static str,
-    media_type: &'static str,
     meshes: bool,
     gaussians: bool,
     readable: bool,
@@ -102,16 +101,16 @@ impl Format {
         [Self::Glb, Self::Obj, Self::Ply, Self::Splat, Self::Spz, Self::Stl, Self::Usdz];
 
     const fn facts(self) -> Facts {
-        let (name, extension, media_type, meshes, gaussians, readable) = match self {
-            Self::Glb => ("glb", "glb", "model/gltf-binary", true, false, true),
-            Self::Obj => ("obj", "zip", "application/zip", true, false, true),
-            Self::Ply => ("ply", "ply", "application/octet-stream", true, true, true),
-            Self::Splat => ("splat", "splat", "application/octet-stream", false, true, true),
-            Self::Spz => ("spz", "spz", "application/octet-stream", false, true, true),
-            Self::Stl => ("stl", "stl", "model/stl", true, false, true),
-            Self::Usdz => ("usdz", "usdz", "model/vnd.usdz+zip", true, false, false),
+        let (name, extension, meshes, gaussians, readable) = match self {
+            Self::Glb => ("glb", "glb", true, false, true),
+            Self::Obj => ("obj", "zip", true, false, true),
+            Self::Ply => ("ply", "ply", true, true, true),
+            Self::Splat => ("splat", "splat", false, true, true),
+            Self::Spz => ("spz", "spz", false, true, true),
+            Self::Stl => ("stl", "stl", true, false, true),
+            Self::Usdz => ("usdz", "usdz", true, false, false),
         };
-        Facts { name, extension, media_type, meshes, gaussians, readable }
+        Facts { name, extension, meshes, gaussians, readable }
     }
 
     /// Its name in lower case, which is also what `--to` takes.
@@ -124,12 +123,6 @@ impl Format {
     #[must_use]
     pub const fn extension(self) -> &'static str {
         self.facts().extension
-    }
-
-    /// Its media type.
-    #[must_use]
-    pub const fn media_type(self) -> &'static str {
-        self.facts().media_type
     }
 
     /// Whether [`read`] takes it.
