@@ -21,8 +21,3 @@ pub fn cache() -> PathBuf {
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| source().join("target"), PathBuf::from)
 }
-
-/// The small model with random weights that comes with the sources.
-pub fn small_model() -> PathBuf {
-    source().join("worker/pipeline/tests/golden/15_end2end/model")
-}

@@ -68,7 +68,7 @@ impl Installation {
         }
         let kubeconfig = local.then(|| Cluster::new().kubeconfig());
         let installation = Self { kubeconfig, keys: Keys::provide()? };
-        step("Starting object storage, uploading the model", installation.provide_storage()).await?;
+        step("Starting object storage, uploading the models", installation.provide_storage()).await?;
         step("Installing the charts", async { blocking(|| installation.install_charts(changed)) }).await?;
         Ok(installation)
     }
@@ -122,7 +122,8 @@ impl Installation {
         say("chart trellis-crds");
         self.helm(&["trellis-crds", "charts/trellis-crds"])?;
         say("chart trellis");
-        let model = format!("pools.image.modelUri={}", storage::model_uri());
+        let [image, text] =
+            ["image", "text"].map(|name| format!("pools.{name}.modelUri={}", storage::model_uri(name)));
         let keys = self.keys.values_file()?;
         let keys = keys.path().display().to_string();
         let mut arguments = vec![
@@ -133,11 +134,13 @@ impl Installation {
             "--values",
             &keys,
             "--set",
-            &model,
+            &image,
+            "--set",
+            &text,
         ];
         if cluster::is_foreign() {
             // Nothing says that such a cluster has GPUs.
-            arguments.extend(["--set", "pools.image.accelerator=null"]);
+            arguments.extend(["--set", "pools.image.accelerator=null,pools.text.accelerator=null"]);
         }
         self.helm(&arguments)?;
         let namespace = format!("--namespace={NAMESPACE}");
@@ -178,8 +181,8 @@ impl Installation {
     }
 }
 
-/// How many GPUs the local cluster's node says it has.
-const GPUS: u32 = 4;
+/// How many GPUs the local cluster's node says it has: one for a worker of each of the chart's pools, and three for tests.
+const GPUS: u32 = 5;
 
 /// Runs what blocks without holding up the other tasks, such as forwarded ports.
 fn blocking<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {

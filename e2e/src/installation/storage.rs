@@ -5,32 +5,38 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use trellis_storage::{ObjectUri, Settings, Storage};
 
-use crate::paths;
-
 /// The emulator's one bucket.
 pub(super) const BUCKET: &str = "trellis";
-/// Where the small model lies in it.
-const MODEL: &str = "models/small";
+/// Where the small models lie in it.
+const MODELS: &str = "models/trellis";
 
 /// A storage that talks to the emulator at `address`.
 pub(super) fn connect(address: &str) -> Storage {
     Storage::new(Settings { emulator_host: Some(format!("http://{address}")), ..Settings::default() })
 }
 
-/// The small model's address.
-pub(super) fn model_uri() -> String {
-    format!("gs://{BUCKET}/{MODEL}")
+/// The address of a small model: `image`, or `text`, which takes its decoders from it.
+pub(super) fn model_uri(name: &str) -> String {
+    format!("gs://{BUCKET}/{MODELS}/{name}")
 }
 
-/// Creates the bucket and uploads the small model, `pipeline.json` last: a worker that sees it finds the rest.
+/// Creates the bucket and uploads the small models.
 pub(super) async fn fill(address: &str) -> Result<()> {
     create_bucket(address).await?;
     let storage = connect(address);
-    let folder = paths::small_model();
-    let mut files = files_under(&folder)?;
+    upload(&storage, &trellis_fixtures::image_model(), "image").await?;
+    let text = tempfile::tempdir()?;
+    trellis_fixtures::write_text_model(text.path(), "trellis/image")?;
+    upload(&storage, text.path(), "text").await
+}
+
+/// Uploads a model, `pipeline.json` last: a worker that sees it finds the rest.
+async fn upload(storage: &Storage, folder: &Path, name: &str) -> Result<()> {
+    let mut files = files_under(folder)?;
     files.sort_by_key(|file| file.ends_with("pipeline.json"));
     for file in files {
-        let uri: ObjectUri = format!("{}/{}", model_uri(), file.strip_prefix(&folder)?.display()).parse()?;
+        let uri: ObjectUri =
+            format!("{}/{}", model_uri(name), file.strip_prefix(folder)?.display()).parse()?;
         let content =
             tokio::fs::read(&file).await.with_context(|| format!("cannot read {}", file.display()))?;
         storage.put(&uri, content.into(), "application/octet-stream").await?;

@@ -41,13 +41,13 @@ fn apply_example(installation: &Installation, namespace: &Namespace) -> Result<(
     Ok(())
 }
 
-fn output<'a>(status: &'a GenerationJobStatus, format: &str) -> Result<&'a OutputFile> {
+pub(crate) fn output<'a>(status: &'a GenerationJobStatus, format: &str) -> Result<&'a OutputFile> {
     let found = status.outputs.iter().find(|output| output.format == format);
     found.with_context(|| format!("no {format} among {:?}", status.outputs))
 }
 
 /// Reads a file and checks that it is the one that the status lists.
-async fn fetch(storage: &Storage, output: &OutputFile) -> Result<Vec<u8>> {
+pub(crate) async fn fetch(storage: &Storage, output: &OutputFile) -> Result<Vec<u8>> {
     let content = storage.get(&output.uri.parse()?, u64::MAX).await?;
     ensure!(i64::try_from(content.len())? == output.bytes, "{output:?} has {} bytes", content.len());
     ensure!(hex::encode(Sha256::digest(&content)) == output.sha256, "{output:?} has another sha256");

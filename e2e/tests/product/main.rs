@@ -7,5 +7,6 @@ mod leader;
 mod rest;
 mod rights;
 mod site;
+mod text;
 mod tool;
 mod writes;

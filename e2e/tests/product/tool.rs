@@ -1,5 +1,7 @@
 //! The command-line tool as the measure of what the service makes.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,23 +10,29 @@ use tokio::sync::OnceCell;
 use trellis_e2e::paths;
 use trellis_e2e::photo::photo_file;
 
-/// The GLB that the tool makes of the example as it is in git: balanced, seed 1. One thread computes it, so that what workers make
-/// with as many as they have must not depend on their number.
+/// The GLB that the tool makes of the example as it is in git: balanced, seed 1.
 pub(crate) async fn example_asset() -> Result<&'static [u8]> {
     static ASSET: OnceCell<Vec<u8>> = OnceCell::const_new();
-    Ok(ASSET.get_or_try_init(|| generate("balanced", 1)).await?)
+    let make = async || {
+        let photo = photo_file();
+        let arguments =
+            [OsStr::new("generate"), photo.as_os_str(), "--quality".as_ref(), "balanced".as_ref()];
+        run(&trellis_fixtures::image_model(), &arguments).await
+    };
+    Ok(ASSET.get_or_try_init(make).await?)
 }
 
-async fn generate(quality: &str, seed: u32) -> Result<Vec<u8>> {
+/// The GLB that the tool makes with the model in a folder and seed 1. One thread computes it, so that what workers make with as many as
+/// they have must not depend on their number.
+pub(crate) async fn run(model: &Path, arguments: &[&OsStr]) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("asset.glb");
     let tool = paths::target().join("release/trellis");
     let output = Command::new(&tool)
-        .arg("generate")
-        .arg(photo_file())
+        .args(arguments)
         .arg("--model")
-        .arg(paths::small_model())
-        .args(["--quality", quality, "--seed", &seed.to_string(), "--device", "cpu", "--output"])
+        .arg(model)
+        .args(["--seed", "1", "--device", "cpu", "--output"])
         .arg(&file)
         .envs(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"].map(|name| (name, "1")))
         .stdin(Stdio::null())
