@@ -3,9 +3,9 @@
 #include "eight.cuh"
 
 // A residual stream `x` [rows, channels] that takes up a branch, and is normalised for the next one. Pointers may be null
-// where it says so. `T` is half or float.
+// where it says so. `T` is half or float, and so is `X`, which is no narrower.
 struct Residual {
-    void* x;              // T, is added to
+    void* x;              // X, is added to
     const void* branch;   // T [rows, channels] or null
     const void* gate;     // T [samples, gate_stride] or null: times the branch
     const void* constant; // T [samples, constant_stride] or null: added too
@@ -20,6 +20,7 @@ struct Residual {
     int64_t constant_stride;
     int64_t scale_stride;
     int channels;
+    int x_is_half;
     int is_half;
     float eps;
 };
@@ -37,13 +38,13 @@ __device__ float sum_lanes(float value) {
 }
 
 // A warp for each row; each thread holds VECTORS times eight channels.
-template <class T, int VECTORS>
+template <class X, class T, int VECTORS>
 __global__ void __launch_bounds__(THREADS) residual_norm(const Residual r) {
     const int64_t row = (int64_t(blockIdx.x) * THREADS + threadIdx.x) / 32;
     if (row >= r.rows) return;
     const int lane = threadIdx.x % 32;
     const int64_t sample = r.sample ? r.sample[row] : 0, start = row * r.channels;
-    T* const x = static_cast<T*>(r.x) + start;
+    X* const x = static_cast<X*>(r.x) + start;
     const bool changes = r.branch || r.constant;
     Eight e[VECTORS];
     float sum = 0.0f;
@@ -102,18 +103,18 @@ __global__ void __launch_bounds__(THREADS) residual_norm(const Residual r) {
     }
 }
 
-template <class T>
+template <class X, class T>
 cudaError_t launch_residual(const Residual& r, cudaStream_t stream) {
     const unsigned blocks = unsigned((r.rows * 32 + THREADS - 1) / THREADS);
     switch ((r.channels + 255) / 256) {
-        case 1: residual_norm<T, 1><<<blocks, THREADS, 0, stream>>>(r); break;
-        case 2: residual_norm<T, 2><<<blocks, THREADS, 0, stream>>>(r); break;
-        case 3: residual_norm<T, 3><<<blocks, THREADS, 0, stream>>>(r); break;
-        case 4: residual_norm<T, 4><<<blocks, THREADS, 0, stream>>>(r); break;
-        case 5: residual_norm<T, 5><<<blocks, THREADS, 0, stream>>>(r); break;
-        case 6: residual_norm<T, 6><<<blocks, THREADS, 0, stream>>>(r); break;
-        case 7: residual_norm<T, 7><<<blocks, THREADS, 0, stream>>>(r); break;
-        case 8: residual_norm<T, 8><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 1: residual_norm<X, T, 1><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 2: residual_norm<X, T, 2><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 3: residual_norm<X, T, 3><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 4: residual_norm<X, T, 4><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 5: residual_norm<X, T, 5><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 6: residual_norm<X, T, 6><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 7: residual_norm<X, T, 7><<<blocks, THREADS, 0, stream>>>(r); break;
+        case 8: residual_norm<X, T, 8><<<blocks, THREADS, 0, stream>>>(r); break;
         default: return cudaErrorInvalidValue;
     }
     return cudaGetLastError();
@@ -162,7 +163,8 @@ cudaError_t head_norms(void* x, const float* scale, int64_t rows, int64_t stride
 
 // `channels` is a multiple of 8, 2048 at most.
 extern "C" int trellis_residual_norm(const Residual* r, cudaStream_t stream) {
-    return r->is_half ? launch_residual<half>(*r, stream) : launch_residual<float>(*r, stream);
+    if (r->x_is_half) return launch_residual<half, half>(*r, stream);
+    return r->is_half ? launch_residual<float, half>(*r, stream) : launch_residual<float, float>(*r, stream);
 }
 
 // x / |x| · scale for each of the `heads` · `width` numbers that a row of `stride` numbers starts with, in place; `scale` is

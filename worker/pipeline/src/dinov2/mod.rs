@@ -106,7 +106,7 @@ impl DinoV2 {
         let x = self.embed(image)?.f_to_kind(self.torso)?;
         let (batch, tokens, _) = x.size3()?;
         let lengths = vec![tokens; batch as usize];
-        let mut stream = Residual::new(x.f_flatten(0, 1)?, None);
+        let mut stream = Residual::new(x.f_flatten(0, 1)?, self.torso, None);
         for block in &self.blocks {
             block.forward(&mut stream, &lengths)?;
         }

@@ -26,7 +26,7 @@ use crate::{Error, Result};
 const VARIABLE: &str = "TRELLIS_KERNELS";
 const FILE: &str = "libtrellis_kernels.so";
 /// Of the functions' signatures; `kernels/device.cu` says the same.
-const VERSION: c_int = 2;
+const VERSION: c_int = 3;
 
 /// The library, for use on one device.
 #[derive(Debug, Clone, Copy)]

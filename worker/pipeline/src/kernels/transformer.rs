@@ -1,4 +1,4 @@
-//! What lies between the matrix products of a transformer block, in f16 or f32.
+//! What lies between the matrix products of a transformer block, in f16 or f32; a sum of f16 may be in f32.
 
 use std::ffi::{c_float, c_int, c_void};
 use std::ptr::null;
@@ -49,29 +49,31 @@ struct Residual {
     constant_stride: i64,
     scale_stride: i64,
     channels: c_int,
+    x_is_half: c_int,
     is_half: c_int,
     eps: c_float,
 }
 
-/// Adds to `x` `[N, channels]` in place, and normalises the sum. `sample` `[N]` in i32 is the sample of each row. False:
-/// nothing was done; do it otherwise.
+/// Adds to `x` `[N, channels]` in place, and normalises the sum; all but `x` and the affine's parts is of this `kind`. `sample`
+/// `[N]` in i32 is the sample of each row. False: nothing was done; do it otherwise.
 pub(crate) fn residual_norm(
     x: &Tensor,
+    kind: Kind,
     sample: Option<&Tensor>,
     addition: Addition,
     norm: Option<Norm>,
 ) -> Result<bool> {
     let Some(kernels) = Kernels::on(x.device()) else { return Ok(false) };
     let (rows, channels) = x.size2()?;
-    let kind = x.kind();
     let modulation = norm.and_then(|norm| norm.modulation);
     let per_sample =
         [addition.gate, addition.constant, modulation.map(|pair| pair.0), modulation.map(|pair| pair.1)];
-    let whole = [Some(x), addition.branch, norm.map(|norm| norm.out)];
+    let whole = [addition.branch, norm.map(|norm| norm.out)];
     let fits = channels % 8 == 0
         && channels <= 2048
         && rows > 0
-        && matches!(kind, Kind::Half | Kind::Float)
+        && matches!((x.kind(), kind), (Kind::Half | Kind::Float, Kind::Half) | (Kind::Float, Kind::Float))
+        && are_plain(x.kind(), &[x])
         && whole
             .into_iter()
             .flatten()
@@ -99,6 +101,7 @@ pub(crate) fn residual_norm(
         constant_stride: row_stride(addition.constant),
         scale_stride: row_stride(modulation.map(|pair| pair.1)),
         channels: channels as c_int,
+        x_is_half: (x.kind() == Kind::Half).into(),
         is_half: (kind == Kind::Half).into(),
         eps: norm.map_or(0.0, |norm| norm.eps) as c_float,
     };

@@ -1,6 +1,6 @@
 //! The residual stream of a transformer.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::LayerNorm;
 use crate::Result;
@@ -9,9 +9,13 @@ use crate::kernels::transformer::{Addition, Norm, residual_norm};
 /// Rows `[N, channels]` that branches add to. What was added is taken up at the next norm, which is then one pass over the
 /// rows where there is a kernel for it. Shifts, scales, gates and constants are `[1, channels]`, or `[samples, channels]`
 /// where the stream knows whose rows are whose.
+///
+/// The sum may be in f32 while branches, norms and whatever else there is are in f16: it grows from block to block, and each
+/// rounding of it would stay in it.
 #[derive(Debug)]
 pub struct Residual {
     x: Tensor,
+    kind: Kind,
     sample: Option<Tensor>,
     branch: Option<(Tensor, Option<Tensor>)>,
     constant: Option<Tensor>,
@@ -21,17 +25,18 @@ pub struct Residual {
 pub type ShiftScale<'a> = (&'a Tensor, &'a Tensor);
 
 impl Residual {
-    /// A stream that starts with `x`, whose memory it writes to. `sample` `[N]` in i32 is the sample of each row.
-    pub fn new(x: Tensor, sample: Option<Tensor>) -> Self {
-        Self { x, sample, branch: None, constant: None }
+    /// A stream that starts with `x`, whose memory it writes to, and whose branches are of this `kind`. `sample` `[N]` in i32
+    /// is the sample of each row.
+    pub fn new(x: Tensor, kind: Kind, sample: Option<Tensor>) -> Self {
+        Self { x, kind, sample, branch: None, constant: None }
     }
 
-    /// Room for a value of each row and channel.
+    /// Room for a norm of each row.
     ///
     /// # Errors
     /// When libtorch fails.
     pub fn empty_like(&self) -> Result<Tensor> {
-        Ok(self.x.f_empty_like()?)
+        Ok(Tensor::f_empty(self.x.size(), (self.kind, self.x.device()))?)
     }
 
     /// Adds `branch` `[N, channels]`, times `gate`.
@@ -70,7 +75,7 @@ impl Residual {
         out: &Tensor,
     ) -> Result<()> {
         let fused = Norm { affine: norm.affine_parts(), modulation, eps: norm.eps(), out };
-        if residual_norm(&self.x, self.sample.as_ref(), self.pending(), Some(fused))? {
+        if residual_norm(&self.x, self.kind, self.sample.as_ref(), self.pending(), Some(fused))? {
             (self.branch, self.constant) = (None, None);
             return Ok(());
         }
@@ -97,6 +102,7 @@ impl Residual {
             });
             Ok(Self {
                 x: narrow(&self.x)?,
+                kind: self.kind,
                 sample: self.sample.as_ref().map(Tensor::shallow_clone),
                 branch: branch.transpose()?,
                 constant: constant.as_ref().map(Tensor::shallow_clone),
@@ -135,7 +141,7 @@ impl Residual {
         if self.branch.is_none() && self.constant.is_none() {
             return Ok(());
         }
-        if !residual_norm(&self.x, self.sample.as_ref(), self.pending(), None)? {
+        if !residual_norm(&self.x, self.kind, self.sample.as_ref(), self.pending(), None)? {
             let Addition { branch, gate, constant } = self.pending();
             let mut sum = self.x.shallow_clone();
             if let Some(branch) = branch {
@@ -170,7 +176,7 @@ mod tests {
     fn a_sample_sees_its_own_gate_and_parts_write_to_the_whole() {
         let row = |values: &[f32]| Tensor::from_slice(values).reshape([-1, 2]);
         let sample = Tensor::from_slice(&[0i32, 1]);
-        let mut stream = Residual::new(row(&[1.0, 1.0, 1.0, 1.0]), Some(sample));
+        let mut stream = Residual::new(row(&[1.0, 1.0, 1.0, 1.0]), Kind::Float, Some(sample));
         stream.add(row(&[1.0, 2.0, 3.0, 4.0]), Some(&row(&[1.0, 1.0, 10.0, 10.0]))).unwrap();
         let mut stream = stream.repeated(2).unwrap();
         let mut parts = stream.parts(2).unwrap();
@@ -180,5 +186,16 @@ mod tests {
         assert!(error < 1e-4, "{error}");
         let whole = stream.finish().unwrap();
         assert_eq!(whole, row(&[2.0, 3.0, 31.0, 41.0, 102.0, 103.0, 131.0, 141.0]));
+    }
+
+    #[test]
+    fn small_branches_in_f16_are_not_lost_in_a_large_sum() {
+        let of = |value: f32, kind| Tensor::from_slice(&[value; 8]).reshape([1, 8]).to_kind(kind);
+        let mut stream = Residual::new(of(2048.0, Kind::Float), Kind::Half, None);
+        for _ in 0..3 {
+            stream.add(of(0.5, Kind::Half), None).unwrap();
+            assert_eq!(stream.norm(&LayerNorm::plain(8, 1e-6), None).unwrap().kind(), Kind::Half);
+        }
+        assert_eq!(stream.finish().unwrap(), of(2049.5, Kind::Float));
     }
 }

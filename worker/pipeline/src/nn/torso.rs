@@ -88,8 +88,8 @@ impl FlowTorso {
         Ok(Contexts(self.blocks.iter().map(|block| block.context(&condition, alike)).collect::<Result<_>>()?))
     }
 
-    /// `x` `[N, channels]` under each of `conditions`: `[conditions · N, channels]`. `times` holds one row, or one for
-    /// each sample and then there is one condition. It writes to the memory of `x`.
+    /// `x` `[N, channels]` under each of `conditions`: `[conditions · N, channels]`, both in f32, as the sum of all blocks is
+    /// kept. `times` holds one row, or one for each sample and then there is one condition. It writes to the memory of `x`.
     ///
     /// # Errors
     /// When libtorch fails.
@@ -102,7 +102,7 @@ impl FlowTorso {
     ) -> Result<Tensor> {
         let count = conditions.len();
         let of_copies = samples.lengths.repeat(count);
-        let mut stream = Residual::new(x, samples.of_row.map(Tensor::shallow_clone));
+        let mut stream = Residual::new(x, self.kind, samples.of_row.map(Tensor::shallow_clone));
         for (index, (block, modulation)) in self.blocks.iter().zip(&times.modulations).enumerate() {
             // Conditions make no difference before the first block attends to them.
             let lengths = if index == 0 { samples.lengths } else { &of_copies };

@@ -173,8 +173,7 @@ impl SlatFlow {
 
     /// Of the tokens of a grid.
     fn position(&self, grid: &Grid) -> Result<Tensor> {
-        let embedding = position_embedding(&grid.coarser()?.positions()?, self.config.model_channels)?;
-        Ok(embedding.f_to_kind(self.torso.kind())?)
+        position_embedding(&grid.coarser()?.positions()?, self.config.model_channels)
     }
 
     /// The velocity of `x` `[N, C]` under each of `conditions`. What is before the transformer does not depend on them.
@@ -189,6 +188,7 @@ impl SlatFlow {
         let of_row = h.grid().sample_of_row()?;
         let samples = Samples { lengths: h.grid().lengths(), of_row: Some(&of_row) };
         let tokens = self.torso.forward(h.feats().f_add(position)?, samples, &times.torso, conditions)?;
+        let tokens = tokens.f_to_kind(self.torso.kind())?;
         let decode = |tokens: &Tensor| self.decode(x, h.with(tokens.shallow_clone())?, &skips, &times.output);
         tokens.f_chunk(conditions.len() as i64, 0)?.iter().map(decode).collect()
     }

@@ -98,7 +98,7 @@ impl ResidualBlock {
             return Err(Error::Torch("a modulation does not split into two parts".into()));
         };
         let of_row = (modulation.size2()?.0 > 1).then(|| grid.sample_of_row()).transpose()?;
-        let mut rows = Residual::new(h.shallow_clone(), of_row);
+        let mut rows = Residual::new(h.shallow_clone(), h.f_kind()?, of_row);
         rows.norm(&self.norm2, Some((&shift, &scale)))
     }
 }

@@ -35,7 +35,7 @@ impl SwinBlock {
     /// # Errors
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor, windows: &Windows) -> Result<SparseTensor> {
-        let mut stream = Residual::new(x.feats().f_alias_copy()?, None);
+        let mut stream = Residual::new(x.feats().f_alias_copy()?, x.feats().f_kind()?, None);
         self.add_to(&mut stream, x.grid(), windows)?;
         x.with(stream.finish()?)
     }

@@ -103,7 +103,7 @@ impl SwinTransformer {
         let tokens = self.input.forward(values.feats())?.f_add(&position)?.f_to_kind(self.torso)?;
         let size = self.window_size;
         let windows = [grid.windows(size, 0)?, grid.windows(size, size / 2)?];
-        let mut stream = Residual::new(tokens, None);
+        let mut stream = Residual::new(tokens, self.torso, None);
         for (block, windows) in self.blocks.iter().zip(windows.iter().cycle()) {
             block.add_to(&mut stream, grid, windows)?;
         }
