@@ -8,8 +8,7 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use tch::{Cuda, Device};
 
-use crate::kernels::Kernels;
-use crate::{Error, Result};
+use crate::{Error, Result, kernels};
 
 /// Which device to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,7 +83,7 @@ pub(crate) fn fix_cpu_lanes() {
 /// Whether this library's own kernels are there for a device: `libtrellis_kernels.so`, which `scripts/kernels.sh` builds, beside
 /// the program or where `TRELLIS_KERNELS` says. Without them (`TRELLIS_KERNELS=off`) libtorch's operations do the same, slower.
 pub fn has_kernels(device: Device) -> bool {
-    Kernels::on(device).is_some()
+    kernels::are_there(device)
 }
 
 /// The number of GPUs, at least one, or why CUDA cannot be used.

@@ -3,6 +3,7 @@
 //! compute with libtorch's operations. Like those, kernels are queued on the default stream and do not wait.
 #![allow(unsafe_code, reason = "functions of a library in another language take raw pointers")]
 
+pub(crate) mod attention;
 pub(crate) mod dense_conv;
 pub(crate) mod flexicubes;
 pub(crate) mod linear_gelu;
@@ -26,7 +27,7 @@ use crate::{Error, Result};
 const VARIABLE: &str = "TRELLIS_KERNELS";
 const FILE: &str = "libtrellis_kernels.so";
 /// Of the functions' signatures; `kernels/device.cu` says the same.
-const VERSION: c_int = 3;
+const VERSION: c_int = 4;
 
 /// The library, for use on one device.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,11 @@ impl Kernels {
         };
         Err(Error::Torch(format!("a CUDA kernel could not be started: {message}")))
     }
+}
+
+/// Whether there are kernels for `device`.
+pub(crate) fn are_there(device: Device) -> bool {
+    Kernels::on(device).is_some()
 }
 
 /// Opens the library: the file that the environment names, the one beside the program, or the one that the system finds.

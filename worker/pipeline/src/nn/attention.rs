@@ -2,18 +2,21 @@
 
 use tch::Tensor;
 
-use super::{Linear, QkNorm};
+use super::{Linear, QkNorm, Rows};
 use crate::Result;
+use crate::kernels::attention::{FAR_BELOW, MASK, masked_heads};
 use crate::weights::Weights;
 
-/// Softmax(q kᵀ / √d) v for `[batch, tokens, heads, d]` each; the result is `[batch, tokens, heads · d]`.
+/// Softmax(q kᵀ / √d) v for `[batch, tokens, heads, d]` each; the result is `[batch, tokens, heads · d]`. Queries and keys may be
+/// longer than the d numbers of a value.
 ///
 /// # Errors
 /// When libtorch fails.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
     let heads_first = |x: &Tensor| x.f_transpose(1, 2);
     let (q, k, v) = (heads_first(q)?, heads_first(k)?, heads_first(v)?);
-    let mixed = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, None, false)?;
+    let scale = v.size().last().map(|&width| 1.0 / (width as f64).sqrt());
+    let mixed = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, false, scale, false)?;
     Ok(mixed.f_transpose(1, 2)?.f_flatten(2, 3)?)
 }
 
@@ -71,9 +74,29 @@ impl SelfAttention {
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn forward(&self, x: &Tensor, lengths: &[i64]) -> Result<Tensor> {
-        let [q, k, v] = self.project(x)?;
-        self.output(&attend_within(&q, &k, &v, lengths)?)
+    pub fn forward(&self, x: &Tensor, rows: Rows) -> Result<Tensor> {
+        let [q, k, v] = match rows.padding {
+            Some(padding) => self.project_masked(x, padding)?,
+            None => self.project(x)?,
+        };
+        self.output(&attend_within(&q, &k, &v, rows.lengths)?)
+    }
+
+    /// As [`Self::project`], but queries and keys have [`MASK`] numbers more, which make sure that nothing comes of the rows of
+    /// padding.
+    fn project_masked(&self, x: &Tensor, padding: &Tensor) -> Result<[Tensor; 3]> {
+        let qkv = split_heads(&self.to_qkv.forward(x)?, 3, self.heads)?;
+        let scale = self.norm.as_ref().map(QkNorm::scale);
+        let v = qkv.f_select(-3, 2)?;
+        if let Some(qk) = masked_heads(&qkv, scale, padding)? {
+            return Ok([qk.f_select(-3, 0)?, qk.f_select(-3, 1)?, v]);
+        }
+        let qk = qkv.f_narrow(-3, 0, 2)?;
+        let qk = match &self.norm {
+            Some(norm) => norm.forward(qk)?,
+            None => qk,
+        };
+        mask_heads(&qk, &v, padding)
     }
 
     /// Queries, keys and values of `[.., channels]`, each `[.., heads, d]`, normalised.
@@ -97,6 +120,20 @@ impl SelfAttention {
     pub fn output(&self, mixed: &Tensor) -> Result<Tensor> {
         self.to_out.forward(mixed)
     }
+}
+
+/// Queries and keys `[N, 2, heads, d]` with [`MASK`] numbers more, the first of which is 1 in a query, and in a key far below zero where
+/// it is padding, else 0; values `[N, heads, d]` that are 0 there.
+fn mask_heads(qk: &Tensor, v: &Tensor, padding: &Tensor) -> Result<[Tensor; 3]> {
+    let (rows, heads, kind) = (v.size3()?.0, v.size3()?.1, v.f_kind()?);
+    let padding = padding.f_repeat([rows / padding.size1()?])?.f_to_kind(kind)?.f_view([-1, 1, 1])?;
+    let longer = |x: &Tensor, first: &Tensor| -> Result<Tensor> {
+        let first = first.f_expand([rows, heads, 1], false)?;
+        Ok(Tensor::f_cat(&[x, &first], -1)?.f_constant_pad_nd([0, MASK - 1])?)
+    };
+    let q = longer(&qk.f_select(-3, 0)?, &padding.f_ones_like()?)?;
+    let k = longer(&qk.f_select(-3, 1)?, &padding.f_mul_scalar(FAR_BELOW)?)?;
+    Ok([q, k, v.f_mul(&padding.f_rsub_scalar(1.0)?)?])
 }
 
 /// A condition as the cross-attention of one block sees it: what does not depend on who attends to it.
@@ -193,4 +230,28 @@ fn load_norms(weights: &Weights, heads: i64, width: i64) -> Result<[QkNorm; 2]> 
 /// `[.., parts · heads · d]` as `[.., parts, heads, d]`.
 fn split_heads(x: &Tensor, parts: i64, heads: i64) -> Result<Tensor> {
     Ok(x.f_unflatten(-1, [parts, heads, -1])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn padding_changes_nothing_for_tokens() {
+        tch::manual_seed(5);
+        let (tokens, rows) = (5, 8);
+        let qkv = Tensor::randn([2 * rows, 3, 2, 4], (Kind::Float, Device::Cpu)) * 3.0;
+        let padding = Tensor::arange(rows, (Kind::Int, Device::Cpu)).ge(tokens).to_kind(Kind::Int);
+        let part = |index| qkv.select(1, index);
+        let [q, k, v] = mask_heads(&qkv.narrow(1, 0, 2), &part(2), &padding).unwrap();
+        let masked = attend_within(&q, &k, &v, &[rows, rows]).unwrap();
+        for sample in 0..2 {
+            let of = |x: &Tensor| x.narrow(0, sample * rows, tokens);
+            let alone = attend_within(&of(&part(0)), &of(&part(1)), &of(&part(2)), &[tokens]).unwrap();
+            let error = (of(&masked) - alone).abs().max().double_value(&[]);
+            assert!(error < 1e-5, "{error}");
+        }
+    }
 }

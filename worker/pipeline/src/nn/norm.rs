@@ -90,6 +90,11 @@ impl QkNorm {
         Ok(Self { scale: Tensor::f_stack(&[&queries.scale, &keys.scale], 0)? })
     }
 
+    /// What each number of a head of length 1 is multiplied by.
+    pub(super) fn scale(&self) -> &Tensor {
+        &self.scale
+    }
+
     /// Normalises `[.., heads, width]`. It may write to the memory of `x`.
     ///
     /// # Errors

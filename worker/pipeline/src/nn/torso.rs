@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{BlockConfig, Context, FlowBlock, Modulation, Residual, TimestepEmbedder};
+use super::{BlockConfig, Context, FlowBlock, Modulation, Residual, Rows, Samples, TimestepEmbedder};
 use crate::Result;
 use crate::weights::Weights;
 
@@ -27,15 +27,6 @@ pub struct Times {
 /// A condition as each block sees it.
 #[derive(Debug)]
 pub struct Contexts(Vec<Context>);
-
-/// Whose rows are whose.
-#[derive(Debug, Clone, Copy)]
-pub struct Samples<'a> {
-    /// Rows of each sample; samples follow one another.
-    pub lengths: &'a [i64],
-    /// The sample of each row in i32: needed where there is a time for each sample.
-    pub of_row: Option<&'a Tensor>,
-}
 
 impl FlowTorso {
     /// Takes `t_embedder`, `blocks` and, where it is shared, the modulation.
@@ -96,23 +87,24 @@ impl FlowTorso {
     pub fn forward(
         &self,
         x: Tensor,
-        samples: Samples,
+        samples: &Samples,
         times: &Times,
         conditions: &[&Contexts],
     ) -> Result<Tensor> {
         let count = conditions.len();
-        let of_copies = samples.lengths.repeat(count);
-        let mut stream = Residual::new(x, self.kind, samples.of_row.map(Tensor::shallow_clone));
+        let (lengths, padding) = (samples.lengths(), samples.padding());
+        let of_copies = lengths.repeat(count);
+        let mut stream = Residual::new(x, self.kind, samples.of_row().map(Tensor::shallow_clone));
         for (index, (block, modulation)) in self.blocks.iter().zip(&times.modulations).enumerate() {
             // Conditions make no difference before the first block attends to them.
-            let lengths = if index == 0 { samples.lengths } else { &of_copies };
-            block.attend_within(&mut stream, modulation, lengths)?;
+            let rows = Rows { lengths: if index == 0 { lengths } else { &of_copies }, padding };
+            block.attend_within(&mut stream, modulation, rows)?;
             if index == 0 {
                 stream = stream.repeated(count)?;
             }
             let contexts: Vec<&Context> =
                 conditions.iter().filter_map(|contexts| contexts.0.get(index)).collect();
-            block.attend_to_condition(&mut stream, modulation, samples.lengths, &contexts)?;
+            block.attend_to_condition(&mut stream, modulation, lengths, &contexts)?;
         }
         stream.finish()
     }

@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::{Context, CrossAttention, LayerNorm, Linear, Mlp, Residual, SelfAttention};
+use super::{Context, CrossAttention, LayerNorm, Linear, Mlp, Residual, Rows, SelfAttention};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -102,10 +102,10 @@ impl FlowBlock {
     ///
     /// # Errors
     /// When libtorch fails.
-    pub fn attend_within(&self, stream: &mut Residual, modulation: &Tensor, lengths: &[i64]) -> Result<()> {
+    pub fn attend_within(&self, stream: &mut Residual, modulation: &Tensor, rows: Rows) -> Result<()> {
         let [shift, scale, gate, ..] = parts(modulation)?;
         let x = stream.norm(&self.norm1, Some((&shift, &scale)))?;
-        stream.add(self.self_attention.forward(&x, lengths)?, Some(&gate))
+        stream.add(self.self_attention.forward(&x, rows)?, Some(&gate))
     }
 
     /// The second: they attend to the condition, and each goes through the perceptron. The stream holds as many copies of

@@ -8,7 +8,7 @@ use trellis_asset::{Gaussians, Mesh, RadianceField};
 
 use super::decoders::{Decoders, join_voxels};
 use super::generator::{Generator, OnStep};
-use super::memory::Budget;
+use super::memory::{Budget, in_parts};
 use super::plan::Plan;
 use super::progress::{Observer, Run, Stage};
 use super::request::{Asset, Input, Request};
@@ -126,13 +126,12 @@ impl<'a> Batch<'a> {
             starts.extend(noise.into_iter().enumerate().map(|(number, noise)| (index, number, noise)));
         }
         let parts = budget.parts_of_structures(starts.len())?;
-        let mut samples = Vec::new();
-        for (part, range) in parts.iter().enumerate() {
-            let starts = &starts[range.clone()];
+        let all = starts.len() * sampling.steps;
+        let mut samples = in_parts(parts, |range| {
+            let (first, starts) = (range.start * sampling.steps, &starts[range]);
             let noise = Tensor::f_cat(&starts.iter().map(|(.., noise)| noise).collect::<Vec<_>>(), 0)?;
             let condition = self.condition(starts.iter().map(|(job, ..)| *job))?;
-            let on_step: &mut OnStep =
-                &mut |step, _| report(part * sampling.steps + step, parts.len() * sampling.steps);
+            let on_step: &mut OnStep = &mut |step, _| report(first + step * starts.len(), all);
             let latents = generator.sample_structure(noise, &condition, sampling, on_step)?;
             let found = decoders.voxels(&decoders.structure(&latents)?)?;
             let sample = |(&(job, number, _), voxels): (&(usize, usize, Tensor), Tensor)| Sample {
@@ -140,8 +139,8 @@ impl<'a> Batch<'a> {
                 number,
                 voxels,
             };
-            samples.extend(starts.iter().zip(found).map(sample));
-        }
+            Ok(starts.iter().zip(found).map(sample).collect())
+        })?;
         // A sample without voxels has no rows in the noise and nothing to go on with.
         samples.retain(|sample| voxel_count(&sample.voxels) > 0);
         Ok(samples)
@@ -177,18 +176,16 @@ impl<'a> Batch<'a> {
         budget.check_meshes(&self.voxels_of_meshes(samples))?;
         let parts = budget.parts_of_latents(&counts)?;
         let noise = self.draw_latents(samples, device)?;
-        let mut latents = Vec::new();
-        for (part, range) in parts.iter().enumerate() {
-            let members = &samples[range.clone()];
+        let all = samples.len() * sampling.steps;
+        in_parts(parts, |range| {
+            let (first, members) = (range.start * sampling.steps, &samples[range.clone()]);
             let grid = join_voxels(&members.iter().map(|sample| &sample.voxels).collect::<Vec<_>>())?;
             let condition = self.condition(members.iter().map(|sample| sample.job))?;
-            let on_step: &mut OnStep =
-                &mut |step, _| report(part * sampling.steps + step, parts.len() * sampling.steps);
-            let noise = Tensor::f_cat(&noise[range.clone()], 0)?;
+            let on_step: &mut OnStep = &mut |step, _| report(first + step * members.len(), all);
+            let noise = Tensor::f_cat(&noise[range], 0)?;
             let slat = generator.sample_slat(noise, &grid, &condition, sampling, on_step)?;
-            latents.extend(divide(&grid, &generator.denormalize(&slat)?, members)?);
-        }
-        Ok(latents)
+            divide(&grid, &generator.denormalize(&slat)?, members)
+        })
     }
 
     fn voxels_of_meshes(&self, samples: &[Sample]) -> Vec<i64> {

@@ -117,6 +117,29 @@ impl Budget {
     }
 }
 
+/// What `run` makes of the members of each part, in order. A part for which memory does not suffice after all is halved and
+/// tried again: others may use the device, and what a part takes is an estimate.
+///
+/// # Errors
+/// Those of `run`, of which [`Error::OutOfMemory`] only for one member alone.
+pub(super) fn in_parts<T>(
+    parts: Vec<Range<usize>>,
+    mut run: impl FnMut(Range<usize>) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
+    let mut waiting: Vec<Range<usize>> = parts.into_iter().rev().collect();
+    let mut made = Vec::new();
+    while let Some(part) = waiting.pop() {
+        match run(part.clone()) {
+            Err(Error::OutOfMemory(_)) if part.len() > 1 => {
+                let middle = part.start + part.len() / 2;
+                waiting.extend([middle..part.end, part.start..middle]);
+            }
+            result => made.extend(result?),
+        }
+    }
+    Ok(made)
+}
+
 /// What the weights take, those of shared decoders once.
 fn weights(folders: &[ModelFolder], torso: Kind) -> Result<u64> {
     let mut sum = 0;
@@ -174,6 +197,22 @@ mod tests {
         assert_eq!(parts(budget(Some(least), usize::MAX)), [2, 1, 1]);
         assert_eq!(parts(budget(Some(3 * least), 3)), [3, 1]);
         assert_eq!(lengths(budget(Some(2 * STRUCTURE), 9).parts_of_structures(3).unwrap()), [2, 1]);
+    }
+
+    #[test]
+    fn a_part_that_does_not_fit_after_all_is_halved() {
+        let mut tried = Vec::new();
+        let mut run = |most: usize| {
+            tried.clear();
+            in_parts(vec![0..1, 1..6], |part| {
+                tried.push(part.clone());
+                if part.len() > most { Err(Error::OutOfMemory("full".into())) } else { Ok(part.collect()) }
+            })
+        };
+        assert_eq!(run(2).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert!(matches!(run(0), Err(Error::OutOfMemory(_))));
+        run(2).unwrap();
+        assert_eq!(tried, [0..1, 1..6, 1..3, 3..6, 3..4, 4..6]);
     }
 
     #[test]

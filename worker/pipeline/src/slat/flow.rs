@@ -158,8 +158,8 @@ impl SlatFlow {
     /// When libtorch fails.
     pub fn forward(&self, x: &SparseTensor, t: &Tensor, condition: &Tensor) -> Result<SparseTensor> {
         let (times, contexts) = (self.times(t)?, self.torso.contexts(condition)?);
-        let position = self.position(x.grid())?;
-        let mut velocities = self.velocities(x, &position, &times, &[&contexts])?;
+        let places = self.places(x.grid())?;
+        let mut velocities = self.velocities(x, &places, &times, &[&contexts])?;
         velocities.pop().ok_or_else(|| Error::Torch("a model gave no velocity".into()))
     }
 
@@ -172,25 +172,29 @@ impl SlatFlow {
     }
 
     /// Of the tokens of a grid.
-    fn position(&self, grid: &Grid) -> Result<Tensor> {
-        position_embedding(&grid.coarser()?.positions()?, self.config.model_channels)
+    fn places(&self, grid: &Grid) -> Result<Places> {
+        let tokens = grid.coarser()?;
+        Ok(Places {
+            position: position_embedding(&tokens.positions()?, self.config.model_channels)?,
+            samples: Samples::bucketed(tokens.lengths(), self.torso.kind(), tokens.device())?,
+        })
     }
 
     /// The velocity of `x` `[N, C]` under each of `conditions`. What is before the transformer does not depend on them.
     fn velocities(
         &self,
         x: &SparseTensor,
-        position: &Tensor,
+        places: &Places,
         times: &SlatTimes,
         conditions: &[&Contexts],
     ) -> Result<Vec<SparseTensor>> {
         let (h, skips) = self.encode(x, &times.input)?;
-        let of_row = h.grid().sample_of_row()?;
-        let samples = Samples { lengths: h.grid().lengths(), of_row: Some(&of_row) };
-        let tokens = self.torso.forward(h.feats().f_add(position)?, samples, &times.torso, conditions)?;
-        let tokens = tokens.f_to_kind(self.torso.kind())?;
-        let decode = |tokens: &Tensor| self.decode(x, h.with(tokens.shallow_clone())?, &skips, &times.output);
-        tokens.f_chunk(conditions.len() as i64, 0)?.iter().map(decode).collect()
+        let Places { position, samples } = places;
+        let rows = samples.spread(h.feats().f_add(position)?)?;
+        let rows =
+            self.torso.forward(rows, samples, &times.torso, conditions)?.f_to_kind(self.torso.kind())?;
+        let decode = |rows: &Tensor| self.decode(x, h.with(samples.gather(rows)?)?, &skips, &times.output);
+        rows.f_chunk(conditions.len() as i64, 0)?.iter().map(decode).collect()
     }
 
     /// The residual blocks before the transformer; the last one halves the resolution. The last one's output, and those of
@@ -224,6 +228,14 @@ impl SlatFlow {
         let kind = x.feats().f_kind()?;
         x.with(self.output.forward(&self.output_norm.forward(h.feats())?.f_to_kind(kind)?)?)
     }
+}
+
+/// Where tokens are: in space, and among the transformer's rows.
+#[derive(Debug)]
+struct Places {
+    /// `[tokens, channels]`.
+    position: Tensor,
+    samples: Samples,
 }
 
 /// Embedded times, and what the blocks make of them.
@@ -262,7 +274,7 @@ impl Velocity for FlowOnGrid<'_> {
         Ok(Box::new(Run {
             model,
             grid: self.grid,
-            position: model.position(self.grid)?,
+            places: model.places(self.grid)?,
             times: model.times(&times)?,
             conditions: conditions.collect::<Result<_>>()?,
         }))
@@ -273,7 +285,7 @@ impl Velocity for FlowOnGrid<'_> {
 struct Run<'a> {
     model: &'a SlatFlow,
     grid: &'a Rc<Grid>,
-    position: Tensor,
+    places: Places,
     times: SlatTimes,
     conditions: Vec<Contexts>,
 }
@@ -283,7 +295,7 @@ impl Steps for Run<'_> {
         let x = SparseTensor::new(Rc::clone(self.grid), x.shallow_clone())?;
         let conditions: Vec<&Contexts> =
             conditions.iter().filter_map(|&index| self.conditions.get(index)).collect();
-        let velocities = self.model.velocities(&x, &self.position, &self.times.step(step)?, &conditions)?;
+        let velocities = self.model.velocities(&x, &self.places, &self.times.step(step)?, &conditions)?;
         Ok(velocities.iter().map(|velocity| velocity.feats().shallow_clone()).collect())
     }
 }

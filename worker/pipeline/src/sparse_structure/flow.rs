@@ -146,9 +146,8 @@ impl SparseStructureFlow {
         let (patch, resolution) = (self.config.patch_size, self.config.resolution);
         let h = self.input.forward(&patchify(x, patch)?)?.f_add(&self.position)?;
         let (batch, tokens, _) = h.size3()?;
-        let lengths = vec![tokens; batch as usize];
-        let samples = Samples { lengths: &lengths, of_row };
-        let h = self.torso.forward(h.f_flatten(0, 1)?, samples, times, conditions)?;
+        let samples = Samples::new(vec![tokens; batch as usize], of_row.map(Tensor::shallow_clone));
+        let h = self.torso.forward(h.f_flatten(0, 1)?, &samples, times, conditions)?;
         let h = self.output.forward(&self.output_norm.forward(&h)?)?;
         let velocity = |rows: &Tensor| unpatchify(&rows.f_unflatten(0, [batch, tokens])?, patch, resolution);
         h.f_chunk(conditions.len() as i64, 0)?.iter().map(velocity).collect()

@@ -3,11 +3,14 @@
 mod clock;
 mod request;
 mod shape;
+mod soak;
 mod stages;
 mod table;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
+use serde::Serialize;
 use trellis::device::DeviceChoice;
 use trellis::pipeline::{LoadOptions, Quality};
 use trellis::{Error, Result};
@@ -29,6 +32,10 @@ pub(crate) struct Arguments {
     /// The sizes of networks with random weights.
     #[arg(long, default_value = "image-large", requires = "random_weights")]
     shape: ShapeName,
+    /// Instead make this many objects with networks of random weights, one after the other and none like the one before, and show
+    /// what memory is held.
+    #[arg(long, requires = "random_weights", conflicts_with_all = ["only", "runs"], value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    soak: Option<u32>,
     /// Only stages of networks in whose name this occurs.
     #[arg(long, default_value = "", requires = "random_weights")]
     only: String,
@@ -55,15 +62,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         precision: arguments.precision.map(Into::into),
         ..LoadOptions::default()
     };
-    let report = match (&arguments.photo, &arguments.model) {
-        (Some(photo), Some(model)) => request::run(photo, model, load, arguments.quality, arguments.runs)?,
-        _ => stages::run(&arguments.shape.shape()?, load.placement()?, arguments.runs, &arguments.only)?,
-    };
-    if !arguments.json {
-        print!("{report}");
-        return Ok(());
+    match (&arguments.photo, &arguments.model, arguments.soak) {
+        (Some(photo), Some(model), _) => {
+            arguments.print(&request::run(photo, model, load, arguments.quality, arguments.runs)?)
+        }
+        (.., Some(count)) => {
+            arguments.print(&soak::run(&arguments.shape.shape()?, load.placement()?, count)?)
+        }
+        _ => {
+            let shape = arguments.shape.shape()?;
+            arguments.print(&stages::run(&shape, load.placement()?, arguments.runs, &arguments.only)?)
+        }
     }
-    let json = serde_json::to_string_pretty(&report);
-    println!("{}", json.map_err(|error| Error::Asset(format!("the figures are no JSON: {error}")))?);
-    Ok(())
+}
+
+impl Arguments {
+    fn print(&self, figures: &(impl Display + Serialize)) -> Result<()> {
+        if !self.json {
+            print!("{figures}");
+            return Ok(());
+        }
+        let json = serde_json::to_string_pretty(figures);
+        println!("{}", json.map_err(|error| Error::Asset(format!("the figures are no JSON: {error}")))?);
+        Ok(())
+    }
 }

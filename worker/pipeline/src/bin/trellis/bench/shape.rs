@@ -67,6 +67,11 @@ impl Shape {
 }
 
 impl Sphere {
+    /// A sphere with a radius so many times as large.
+    pub(super) fn scaled(self, factor: f64) -> Self {
+        Self { radius: factor * self.radius, ..self }
+    }
+
     /// Sample 0 and the place of each voxel, flat.
     pub(super) fn voxels(self) -> Vec<i32> {
         const SIDE: i32 = 64;
