@@ -72,6 +72,16 @@ fn floaters_inner_shells_and_holes_go_and_the_rest_stays() {
 }
 
 #[test]
+fn an_inner_shell_goes_however_near_it_comes_to_what_is_seen() {
+    for distance in [0.05, 0.002, 0.0004] {
+        let shells = [sphere(150, [0.0; 3], 0.4, false), sphere(150, [0.0; 3], 0.4 - distance, true)];
+        let (mesh, report) = postprocess(&together(&shells), &keep()).unwrap();
+        assert_eq!(report.hidden, 1, "{distance}");
+        assert!((farthest(&mesh) - 0.42).abs() < 0.005, "{distance}: the outer one is left");
+    }
+}
+
+#[test]
 fn a_twentieth_of_the_faces_keeps_shape_colours_and_normals() {
     let (mesh, report) = postprocess(&sphere(150, [0.0; 3], 0.4, false), &Options::default()).unwrap();
     assert!((2100..=2250).contains(&report.faces_after), "{} faces", report.faces_after);

@@ -2,14 +2,16 @@
 //!
 //! FlexiCubes takes what is far from the surface for empty, so a solid thing is hollow: it has a second surface inside. The reference
 //! finds it with a thousand rendered views and a minimum cut. Here the space around the mesh is flooded from outside on a grid, and a
-//! piece of the mesh that the flood does not touch goes as a whole.
+//! piece of the mesh whose faces do not look at the flood goes as a whole. Where the surface only grazes a voxel, the second one
+//! comes as near to the first as the grid can tell, so that to be touched by the flood says nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use super::components::Components;
 use crate::Mesh;
+use crate::mesh::{cross, minus, normalised};
 
 /// Cells of the grid along the longest side, the finest of the mesh decoder.
 const SIDE: usize = 256;
@@ -17,28 +19,36 @@ const SIDE: usize = 256;
 const MAX_SAMPLES: usize = 1 << 26;
 /// The flood ends after so many sweeps, which only a maze needs. What it has not reached then counts as seen.
 const MAX_SWEEPS: usize = 256;
+/// A piece stays when so much of its surface looks outside: some faces of a hidden one are folded over.
+const LEAST_SEEN: f64 = 0.05;
+/// So many half cells in front of a face are looked at.
+const LOOK: usize = 4;
 
-/// Removes the pieces that no path from outside leads to, on a grid of 256 cells along the longest side: what is behind gaps narrower
-/// than a cell is hidden. The result is their number.
+/// Removes the pieces whose faces look at places that no path from outside leads to, on a grid of 256 cells along the longest side: what is
+/// behind gaps narrower than a cell is hidden. Pieces of which the grid cannot tell stay. The result is the number of those that went.
 pub fn without_hidden(mesh: &mut Mesh) -> usize {
     let components = Components::of(mesh);
     if components.count < 2 {
         return 0;
     }
     let grid = Grid::around(mesh);
-    let Some(outside) = flood(&grid, &grid.solid(mesh)) else { return 0 };
-    let seen: Vec<AtomicU64> = (0..components.count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+    let solid = grid.solid(mesh);
+    let Some(outside) = flood(&grid, &solid) else { return 0 };
+    let counts = || (0..components.count).map(|_| AtomicUsize::new(0)).collect::<Vec<_>>();
+    let (seen, hidden) = (counts(), counts());
     mesh.faces.par_iter().zip(&components.of_face).for_each(|(face, &component)| {
-        let (word, bit) = (&seen[component as usize / 64], 1 << (component % 64));
-        if word.load(Ordering::Relaxed) & bit == 0 {
-            let touches = |point| grid.touches(&outside, grid.cell(point));
-            if grid.samples(face.map(|vertex| mesh.vertices[vertex as usize])).any(touches) {
-                word.fetch_or(bit, Ordering::Relaxed);
-            }
+        let corners = face.map(|vertex| mesh.vertices[vertex as usize]);
+        if let Some(is_seen) = grid.looks_outside(corners, &outside, &solid) {
+            let counts = if is_seen { &seen } else { &hidden };
+            counts[component as usize].fetch_add(grid.steps(corners).pow(2), Ordering::Relaxed);
         }
     });
-    let keep: Vec<bool> =
-        (0..components.count).map(|c| seen[c / 64].load(Ordering::Relaxed) >> (c % 64) & 1 == 1).collect();
+    let keep: Vec<bool> = seen
+        .into_iter()
+        .zip(hidden)
+        .map(|(seen, hidden)| (seen.into_inner(), hidden.into_inner()))
+        .map(|(seen, hidden)| hidden == 0 || seen as f64 > LEAST_SEEN * (seen + hidden) as f64)
+        .collect();
     components.retain(mesh, &keep)
 }
 
@@ -125,16 +135,18 @@ impl Grid {
         cells.into_iter().map(AtomicU64::into_inner).collect()
     }
 
-    /// Whether a cell or one that shares a side with it is in the set.
-    fn touches(&self, set: &[u64], [x, y, z]: [usize; 3]) -> bool {
-        let has = |x: usize, y, z| set[self.row(y, z) + x / 64] >> (x % 64) & 1 == 1;
-        has(x, y, z)
-            || has(x - 1, y, z)
-            || has(x + 1, y, z)
-            || has(x, y - 1, z)
-            || has(x, y + 1, z)
-            || has(x, y, z - 1)
-            || has(x, y, z + 1)
+    /// Whether the first cell in front of a face that no face goes through is outside. `None`: there is none near by, or the face has no direction.
+    fn looks_outside(&self, [a, b, c]: [[f32; 3]; 3], outside: &[u64], solid: &[u64]) -> Option<bool> {
+        let normal = normalised(cross(minus(b, a), minus(c, a)))?;
+        let ahead = |half_cells: usize| {
+            let way = half_cells as f32 * 0.5 * self.cell;
+            self.cell(std::array::from_fn(|axis| (a[axis] + b[axis] + c[axis]) / 3.0 + way * normal[axis]))
+        };
+        (1..=LOOK).map(ahead).find(|&cell| !self.has(solid, cell)).map(|cell| self.has(outside, cell))
+    }
+
+    fn has(&self, set: &[u64], [x, y, z]: [usize; 3]) -> bool {
+        set[self.row(y, z) + x / 64] >> (x % 64) & 1 == 1
     }
 }
 
