@@ -103,7 +103,7 @@ impl ModelFolder {
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join(INDEX);
         let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::model(
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Error::model(
                 root,
                 "is no model folder: it has no pipeline.json; name a folder as TRELLIS releases it",
             ),

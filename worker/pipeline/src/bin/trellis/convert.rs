@@ -7,6 +7,8 @@ use trellis::asset::formats::{self, Asset, Format, Options, TextureFormat, obj};
 use trellis::asset::postprocess::{self, Target, postprocess};
 use trellis::{Error, Result};
 
+use crate::output;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The file to read: glb, obj, zip (with an obj), ply, splat, spz, stl.
@@ -23,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     compress: bool,
     /// Simplify a mesh by removing this share of its faces, 0 to 1.
-    #[arg(long, conflicts_with = "faces")]
+    #[arg(long, value_name = "SHARE", conflicts_with = "faces", value_parser = output::share)]
     simplify: Option<f32>,
     /// Simplify a mesh to so many faces.
     #[arg(long)]
@@ -31,28 +33,33 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let format = arguments.format()?;
+    output::check(&arguments.output)?;
     let asset = arguments.simplified(read(&arguments.input)?)?;
-    let format = match arguments.to {
-        Some(format) => format,
-        None => Format::of(&arguments.output)?,
-    };
     let options = Options { texture: arguments.texture, compress: arguments.compress };
-    let output = &arguments.output;
+    let path = &arguments.output;
     let bytes = match &asset {
-        Asset::Mesh(mesh) if format == Format::Obj && has_extension(output, "obj") => {
-            write_beside(output, &obj::files(mesh, &stem(output), &options)?)?
+        Asset::Mesh(mesh) if format == Format::Obj && output::has_extension(path, "obj") => {
+            write_beside(path, &obj::files(mesh, &stem(path), &options)?)?
         }
         asset => {
             let file = formats::write(asset, format, &options)?;
-            fs::write(output, &file).map_err(Error::io(output))?;
+            fs::write(path, &file).map_err(Error::io(path))?;
             file.len()
         }
     };
-    println!("{}: {}, {bytes} bytes", output.display(), describe(&asset));
+    println!("{}: {}, {bytes} bytes", path.display(), describe(&asset));
     Ok(())
 }
 
 impl Arguments {
+    fn format(&self) -> Result<Format> {
+        let named = || {
+            Format::of(&self.output).map_err(|error| Error::InvalidInput(format!("{error}; --to names one")))
+        };
+        self.to.map_or_else(named, Ok)
+    }
+
     fn simplified(&self, asset: Asset) -> Result<Asset> {
         let simplify = match (self.simplify, self.faces) {
             (Some(ratio), _) => Target::Ratio(ratio),
@@ -90,10 +97,6 @@ fn write_beside(output: &Path, files: &[(String, Vec<u8>)]) -> Result<usize> {
         fs::write(&path, bytes).map_err(Error::io(&path))?;
     }
     Ok(files.iter().map(|(_, bytes)| bytes.len()).sum())
-}
-
-fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
 }
 
 fn stem(path: &Path) -> String {

@@ -9,6 +9,7 @@ mod generate;
 mod inspect;
 mod memory_size;
 mod model;
+mod output;
 mod progress;
 mod render;
 mod request;

@@ -7,6 +7,7 @@ use trellis::asset::render::{self, View};
 use trellis::{Error, Result};
 
 use crate::convert::read;
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -70,16 +71,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 impl Arguments {
     fn kind(&self) -> Result<Output> {
-        let kind = match self.output.extension().and_then(|extension| extension.to_str()) {
-            Some("png") => Output::Png,
-            Some("webp") => Output::WebP,
+        let has = |extension| output::has_extension(&self.output, extension);
+        let kind = match self.output.extension() {
+            _ if has("png") => Output::Png,
+            _ if has("webp") => Output::WebP,
             None => Output::Folder,
             Some(other) => {
                 return Err(Error::InvalidInput(format!(
-                    "pictures are .png or .webp files or a folder, not .{other}"
+                    "{}: pictures are .png or .webp files or a folder, not .{}",
+                    self.output.display(),
+                    other.display()
                 )));
             }
         };
+        if kind != Output::Folder {
+            output::check(&self.output)?;
+        }
         if kind == Output::Png && self.frames.is_some_and(|frames| frames > 1) {
             return Err(Error::InvalidInput(
                 "a PNG does not move: name a .webp, or a folder for the frames".to_owned(),

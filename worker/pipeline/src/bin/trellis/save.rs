@@ -12,6 +12,7 @@ use trellis::pipeline::{Asset, Outputs, Pipeline, Quality};
 use trellis::{Error, Result};
 
 use crate::generate::PREVIEW_SIDE;
+use crate::output;
 
 /// Pictures of a turntable, and how many of them are shown in a second.
 const TURNTABLE: (u32, f32) = (36, 12.0);
@@ -26,10 +27,10 @@ pub(crate) struct SaveArguments {
     #[arg(long, value_delimiter = ',', value_name = "FORMAT,...")]
     formats: Vec<Format>,
     /// Texels a side of the surface's texture; 0 leaves it with a colour at each vertex. The quality's (1024) where left out.
-    #[arg(long, value_name = "TEXELS")]
+    #[arg(long, value_name = "TEXELS", value_parser = output::texture_size)]
     texture_size: Option<u32>,
     /// The share of the surface's faces to remove, 0 to 1. The quality's (0.95) where left out.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = output::share)]
     simplify: Option<f32>,
     /// Leave holes of the surface open.
     #[arg(long)]
@@ -84,13 +85,10 @@ impl SaveArguments {
         }
     }
 
-    /// Fails before anything is computed where a name tells no format or its folder is not there.
+    /// Fails before anything is computed where a file could not be written, or its name does not tell the format.
     pub(crate) fn plan(&self, samples: usize) -> Result<Plan<'_>> {
-        self.outputs
-            .iter()
-            .chain(&self.preview)
-            .chain(&self.turntable)
-            .try_for_each(|path| check_folder(path))?;
+        self.preview.iter().try_for_each(|path| output::check_picture(path, "png", "--preview"))?;
+        self.turntable.iter().try_for_each(|path| output::check_picture(path, "webp", "--turntable"))?;
         let files = match (self.formats.as_slice(), self.outputs.as_slice()) {
             ([], outputs) => {
                 let named = |path: &PathBuf| Ok((path.clone(), Format::of(path)?));
@@ -109,7 +107,9 @@ impl SaveArguments {
                 ));
             }
         };
-        Ok(Plan { arguments: self, files, numbered: samples > 1 })
+        let plan = Plan { arguments: self, files, numbered: samples > 1 };
+        plan.files.iter().try_for_each(|(path, _)| output::check(&plan.numbered(path, 0)))?;
+        Ok(plan)
     }
 }
 
@@ -170,17 +170,6 @@ fn describe(whole: &Finished, format: Format) -> String {
         }
         (_, Some(gaussians)) => format!("{} Gaussians", gaussians.positions.len()),
         _ => String::new(),
-    }
-}
-
-fn check_folder(path: &Path) -> Result<()> {
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) if !folder.is_dir() => Err(Error::InvalidInput(format!(
-            "{}: the folder {} is not there; make it first",
-            path.display(),
-            folder.display()
-        ))),
-        _ => Ok(()),
     }
 }
 
