@@ -59,7 +59,6 @@ fn main() -> Result<()> {
         write(&folder.join(name), &finished.file(format)?)?;
     }
     let picture = panels::picture(&extracted, mesh)?;
-    write(&folder.join("toadstool.png"), &render::png(&picture)?)?;
     write(&folder.join("toadstool.webp"), &render::webp(&picture)?)
 }
 

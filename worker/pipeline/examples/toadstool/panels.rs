@@ -22,9 +22,9 @@ const LINE_SPAN: f32 = 0.01;
 /// # Errors
 /// When there is nothing to see.
 pub(crate) fn picture(extracted: &Mesh, finished: &Mesh) -> Result<RgbaImage> {
-    let front = View { size: SIDE, azimuth: 28.0, elevation: 14.0 };
+    let front = View { size: SIDE, azimuth: 28.0, elevation: 5.0 };
     let large = View { size: 2 * SIDE + GAP, ..front };
-    let behind = View { azimuth: 205.0, elevation: 24.0, ..front };
+    let behind = View { azimuth: 205.0, elevation: 16.0, ..front };
     let clay = Mesh {
         paint: Paint::Vertices(vec![[f32::from(CLAY) / 255.0; 3]; extracted.vertices.len()]),
         ..extracted.clone()

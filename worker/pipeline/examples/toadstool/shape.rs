@@ -58,7 +58,7 @@ fn ground(point: Point) -> Solid {
 }
 
 fn stem(point: Point) -> Solid {
-    let foot = off_stem(point);
+    let foot = common(off_stem(point), BOTTOM - point[2], 0.02);
     if foot.abs() > FAR {
         return Solid::new(foot, STEM);
     }

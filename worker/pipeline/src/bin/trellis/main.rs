@@ -23,7 +23,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Turns photos and texts into 3D assets with TRELLIS.
 ///
-/// Exit status: 0 done; 1 the run failed; 2 an argument, a file or the model folder must change; 3 the model found no object, another seed may
+/// Exit status: 0 done; 1 a file cannot be read or written, or the run failed; 2 an argument, what a file holds or the model folder must change; 3 the model found no object, another seed may
 /// help; 4 memory did not suffice.
 #[derive(Debug, Parser)]
 #[command(version, about, long_about)]
