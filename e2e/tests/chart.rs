@@ -179,7 +179,12 @@ impl Installation {
 
     /// Creates a job that the operator has assigned to a worker.
     async fn assigned_job(&self, name: &str, worker: &str, pod_uid: &str) -> Result<()> {
-        let spec = json!({ "input": { "image": { "sources": [{ "uri": "gs://bucket/cup.png" }] } } });
+        self.assigned_job_with(name, worker, pod_uid, json!({})).await
+    }
+
+    async fn assigned_job_with(&self, name: &str, worker: &str, pod_uid: &str, output: Value) -> Result<()> {
+        let input = json!({ "image": { "sources": [{ "uri": "gs://bucket/cup.png" }] } });
+        let spec = json!({ "input": input, "output": output });
         let job = DynamicObject::new(name, &job_resource()).data(json!({ "spec": spec }));
         let jobs = self.jobs(&self.client);
         jobs.create(&PostParams::default(), &job).await?;
@@ -202,17 +207,46 @@ fn job_resource() -> ApiResource {
     }
 }
 
+/// Writes the fields of `status` into that of the job, by a PUT: a worker may not PATCH.
 async fn write(jobs: &Api<DynamicObject>, name: &str, status: Value) -> kube::Result<DynamicObject> {
-    let patch = Patch::Merge(json!({ "status": status }));
-    jobs.patch_status(name, &PatchParams::default(), &patch).await
+    let mut job = jobs.get(name).await?;
+    json_patch::merge(&mut job.data["status"], &status);
+    jobs.replace_status(name, &PostParams::default(), &job).await
 }
 
 fn progress(percent: i32) -> Value {
     json!({ "progress": { "stage": "decode", "percent": percent, "updatedAt": TIME } })
 }
 
+fn with_outcome(number: i32, worker: &str, outcome: &str) -> Value {
+    json!({ "number": number, "worker": worker, "start": TIME, "end": TIME, "outcome": outcome })
+}
+
 fn ended(number: i32, worker: &str) -> Value {
-    json!({ "number": number, "worker": worker, "start": TIME, "end": TIME, "outcome": "HandedBack" })
+    with_outcome(number, worker, "HandedBack")
+}
+
+fn succeeded(number: i32, worker: &str) -> Value {
+    with_outcome(number, worker, "Succeeded")
+}
+
+fn condition(kind: &str, status: &str) -> Value {
+    let time = "2026-01-01T00:00:00Z";
+    json!({ "type": kind, "status": status, "reason": "Test", "message": "", "lastTransitionTime": time })
+}
+
+/// What the worker of attempt 1 writes when its file is at `uri`; conditions are left as they are.
+fn completed(uri: &str, worker: &str) -> Value {
+    json!({
+        "phase": "Completed",
+        "progress": null,
+        "attempts": [succeeded(1, worker)],
+        "outputs": [{ "format": "glb", "uri": uri, "bytes": 1, "sha256": "0".repeat(64) }],
+        "timings": [{ "stage": "decode", "milliseconds": 5 }],
+        "seed": 7,
+        "startTime": TIME,
+        "completionTime": TIME,
+    })
 }
 
 fn expect_refusal(result: kube::Result<DynamicObject>, message: &str) -> Result<()> {
@@ -263,19 +297,130 @@ async fn a_worker_reports_on_its_own_job_and_on_no_other() -> Result<()> {
     expect_refusal(write(&jobs, "mine", failed).await, "may set the phase Completed, no other")?;
     let counted = json!({ "failures": 1 });
     expect_refusal(write(&jobs, "mine", counted).await, "only the operator counts status.failures")?;
-    let no_other = "adds the entry of its own attempt to status.attempts, and changes no other";
+    let no_other = "adds the entry of its own attempt to status.attempts, and no other";
     let attempts = |entries: &[Value]| json!({ "attempts": entries });
-    for forged in [ended(2, "image-a"), ended(1, "image-b")] {
+    for forged in [ended(2, "image-a"), ended(1, "image-b"), with_outcome(1, "image-a", "Lost")] {
         expect_refusal(write(&jobs, "mine", attempts(&[forged])).await, no_other)?;
     }
     let own = ended(1, "image-a");
     write(&jobs, "mine", attempts(std::slice::from_ref(&own))).await.context("the end of its attempt")?;
-    expect_refusal(write(&jobs, "mine", attempts(&[])).await, no_other)?;
-    expect_refusal(write(&jobs, "mine", attempts(&[own, ended(2, "image-a")])).await, no_other)?;
+    expect_refusal(
+        write(&jobs, "mine", attempts(&[])).await,
+        "keeps the earlier entries of status.attempts",
+    )?;
+    expect_refusal(write(&jobs, "mine", attempts(&[own.clone(), ended(2, "image-a")])).await, no_other)?;
+    expect_refusal(write(&jobs, "mine", attempts(&[own.clone(), own])).await, "keeps the earlier entries")?;
+    expect_refusal(write(&jobs, "mine", attempts(&[succeeded(1, "image-a")])).await, no_other)?;
+    installation.namespace.delete().await
+}
 
-    write(&jobs, "mine", json!({ "phase": "Completed", "progress": null })).await.context("the result")?;
-    let changed_later = json!({ "outputs": [] , "seed": 5 });
+/// What a worker that an input took over could try with a job that it has.
+#[tokio::test]
+async fn a_worker_completes_its_job_with_what_its_attempt_made_and_nothing_else() -> Result<()> {
+    let installation = Installation::create().await?;
+    let pod = installation.pod("image-a").await?;
+    let uid = pod.uid().context("the pod has no uid")?;
+    installation.assigned_job("mine", "image-a", &uid).await?;
+    let output = json!({ "destination": "gs://other/x//" });
+    installation.assigned_job_with("elsewhere", "image-a", &uid, output).await?;
+    installation.assigned_job("theirs", "image-b", "another").await?;
+    let all = installation.jobs(&installation.client);
+    let seen = json!({ "observedGeneration": 1, "conditions": [condition("Accepted", "True"), condition("Ready", "False")] });
+    write(&all, "mine", seen).await?;
+    let jobs = installation.jobs(&installation.worker(Some(&pod)).await?);
+    wait_until_enforced(&jobs, "theirs").await?;
+
+    let folder = |destination: &str, job: &DynamicObject, attempt: i32| {
+        let uid = job.uid().unwrap_or_default();
+        format!("{destination}/{}/{uid}/{attempt}", installation.namespace.name())
+    };
+    let mine = folder("gs://b/o", &jobs.get("mine").await?, 1);
+    let theirs = folder("gs://b/o", &jobs.get("theirs").await?, 1);
+    let earlier = folder("gs://b/o", &jobs.get("mine").await?, 2);
+    for uri in [
+        format!("{theirs}/model.glb"),
+        format!("{earlier}/model.glb"),
+        format!("{mine}/../1/model.glb"),
+        format!("{mine}/%2e%2e/model.glb"),
+        format!("{mine}/.."),
+        format!("{mine}/"),
+        format!("{mine}-2/model.glb"),
+        "gs://other/model.glb".to_owned(),
+        "file:///etc/passwd".to_owned(),
+    ] {
+        let refused = write(&jobs, "mine", completed(&uri, "image-a")).await;
+        expect_refusal(refused, "only files in the folder of the worker's own attempt").context(uri)?;
+    }
+    let own = completed(&format!("{mine}/model.glb"), "image-a");
+    let with = |field: &str, value: Value| {
+        let mut status = own.clone();
+        status[field] = value;
+        status
+    };
+    for (status, message) in [
+        (with("attempts", json!([ended(1, "image-a")])), "with the entry of an attempt that succeeded"),
+        (with("attempts", json!([])), "with the entry of an attempt that succeeded"),
+        (with("phase", json!("Processing")), "when it completes its job, not before"),
+        (with("error", json!({ "code": "x", "message": "x", "retryable": true })), "only the operator sets"),
+        (with("observedGeneration", json!(7)), "only the operator sets"),
+        (with("estimatedCompletionTime", json!(TIME)), "only the operator sets"),
+        (
+            with("conditions", json!([condition("Ready", "True")])),
+            "the conditions Ready and Reconciling, and no other",
+        ),
+        (
+            with("conditions", json!([condition("Accepted", "False"), condition("Ready", "True")])),
+            "the conditions Ready and Reconciling, and no other",
+        ),
+        (
+            with(
+                "conditions",
+                json!([condition("Accepted", "True"), condition("Ready", "True"), condition("Mine", "True")]),
+            ),
+            "the conditions Ready and Reconciling, and no other",
+        ),
+    ] {
+        expect_refusal(write(&jobs, "mine", status.clone()).await, message).context(status)?;
+    }
+    let early = json!({ "conditions": [condition("Accepted", "True"), condition("Ready", "True")] });
+    expect_refusal(write(&jobs, "mine", early).await, "the conditions Ready and Reconciling, and no other")?;
+
+    let conditions =
+        json!([condition("Accepted", "True"), condition("Ready", "True"), condition("Reconciling", "False")]);
+    write(&jobs, "mine", with("conditions", conditions)).await.context("the result")?;
+    let changed_later = json!({ "outputs": [], "seed": 5 });
     expect_refusal(write(&jobs, "mine", changed_later).await, "may report on a job in the phase Processing")?;
+
+    let there = folder("gs://other/x", &jobs.get("elsewhere").await?, 1);
+    let elsewhere = folder("gs://b/o", &jobs.get("elsewhere").await?, 1);
+    let misplaced = write(&jobs, "elsewhere", completed(&format!("{elsewhere}/model.glb"), "image-a")).await;
+    expect_refusal(misplaced, "only files in the folder of the worker's own attempt")?;
+    let status = completed(&format!("{there}/model.glb"), "image-a");
+    write(&jobs, "elsewhere", status).await.context("the job names the destination")?;
+    installation.namespace.delete().await
+}
+
+#[tokio::test]
+async fn a_worker_drops_the_oldest_of_ten_attempts_and_no_other() -> Result<()> {
+    let installation = Installation::create().await?;
+    let pod = installation.pod("image-a").await?;
+    installation.assigned_job("mine", "image-a", &pod.uid().context("the pod has no uid")?).await?;
+    installation.assigned_job("theirs", "image-b", "another").await?;
+    let earlier: Vec<Value> = (1..=10).map(|number| ended(number, "image-b")).collect();
+    let status = json!({ "assignment": { "attempt": 11 }, "attempts": earlier });
+    write(&installation.jobs(&installation.client), "mine", status).await?;
+    let jobs = installation.jobs(&installation.worker(Some(&pod)).await?);
+    wait_until_enforced(&jobs, "theirs").await?;
+
+    let attempts = |kept: &[Value]| {
+        let all = [kept, &[ended(11, "image-a")]].concat();
+        json!({ "attempts": all })
+    };
+    let message = "keeps the earlier entries of status.attempts";
+    expect_refusal(write(&jobs, "mine", json!({ "attempts": earlier[1..] })).await, message)?;
+    expect_refusal(write(&jobs, "mine", attempts(&earlier[..9])).await, message)?;
+    expect_refusal(write(&jobs, "mine", attempts(&earlier[5..])).await, message)?;
+    write(&jobs, "mine", attempts(&earlier[1..])).await.context("the end of its attempt")?;
     installation.namespace.delete().await
 }
 

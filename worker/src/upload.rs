@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use kube::ResourceExt;
 use trellis_crds::{GenerationJob, OutputFile};
 use trellis_storage::{Error, ObjectUri, Storage};
 
@@ -31,10 +30,8 @@ impl Folder {
             Some(destination) => (destination.parse(), NamedBy::Job),
             None => (Ok(default.clone()), NamedBy::Installation),
         };
-        let namespace = job.namespace().unwrap_or_default();
-        let uid = job.uid().unwrap_or_default();
         let uri = destination
-            .and_then(|uri: ObjectUri| uri.join(&format!("{namespace}/{uid}/{attempt}")))
+            .and_then(|uri: ObjectUri| uri.join(&job.folder_of_attempt(attempt)))
             .map_err(|error| Failure::of_storage(&error, named_by))?;
         Ok(Self { uri, named_by })
     }

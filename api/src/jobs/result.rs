@@ -1,6 +1,7 @@
 //! The files that a job made.
 
 use trellis_crds::{GenerationJob, OutputFile, Phase};
+use trellis_storage::ObjectUri;
 
 use super::view::{JobError, Status, format_name};
 
@@ -24,6 +25,10 @@ pub(crate) enum ResultError {
         /// What there is.
         available: Vec<String>,
     },
+    /// Its status names a file that the attempt which completed it did not make. A worker wrote the status, and this service could read
+    /// what is other users'.
+    #[error("the status of the job names a file outside of the folder of its attempt")]
+    Foreign,
     /// The storage does not give it.
     #[error(transparent)]
     Storage(#[from] trellis_storage::Error),
@@ -45,6 +50,18 @@ pub(crate) fn file<'a>(job: &'a GenerationJob, format: &str) -> Result<&'a Outpu
         format: format.to_owned(),
         available: outputs.iter().map(|file| format_name(file).to_owned()).collect(),
     })
+}
+
+/// Where `file` is: in the folder of the attempt that completed `job`, or nowhere.
+pub(crate) fn place(job: &GenerationJob, file: &OutputFile) -> Result<ObjectUri, ResultError> {
+    let uri: ObjectUri = file.uri.parse()?;
+    let attempt = job.assignment().ok_or(ResultError::Foreign)?.attempt;
+    let folder = format!("/{}/", job.folder_of_attempt(attempt));
+    let (_, name) = file.uri.rsplit_once(&folder).ok_or(ResultError::Foreign)?;
+    // An encoded part of a file:// address may lead elsewhere.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_name = !matches!(name, "" | "." | "..") && name.bytes().all(plain);
+    if is_name { Ok(uri) } else { Err(ResultError::Foreign) }
 }
 
 #[cfg(test)]
@@ -72,6 +89,41 @@ mod tests {
         }
         let error = file(&done, "usdz").unwrap_err().to_string();
         assert_eq!(error, "The job made no `usdz` file. There is: glb, preview, manifest.");
+    }
+
+    #[test]
+    fn only_files_of_the_attempt_that_completed_the_job_are_served() {
+        let mut done: GenerationJob = serde_json::from_value(serde_json::json!({
+            "apiVersion": "trellis3d.dev/v1alpha1", "kind": "GenerationJob",
+            "metadata": {"namespace": "shop", "uid": "u"},
+            "spec": {"input": {}},
+            "status": {"assignment": {
+                "pool": "image", "worker": "a", "podUid": "p", "attempt": 2, "time": "2026-01-01T00:00:00.000000Z",
+            }},
+        }))
+        .unwrap();
+        let place = |done: &GenerationJob, uri: &str| {
+            let file = OutputFile { format: "glb".into(), uri: uri.into(), bytes: 1, sha256: String::new() };
+            place(done, &file).map(|uri| uri.to_string()).ok()
+        };
+        for own in ["gs://bucket/out/shop/u/2/model.glb", "file:///out/shop/u/2/model-1.glb"] {
+            assert_eq!(place(&done, own).as_deref(), Some(own));
+        }
+        for foreign in [
+            "gs://bucket/out/shop/u/1/model.glb",
+            "gs://bucket/out/shop/other/2/model.glb",
+            "gs://bucket/out/fashop/u/2/model.glb",
+            "gs://bucket/out/shop/u/2/",
+            "gs://bucket/out/shop/u/2/a/model.glb",
+            "file:///out/shop/u/2/..",
+            "file:///out/shop/u/2/%2e%2e/%2e%2e/other/2/model.glb",
+            "file:///out/shop/u/2/..%2f..%2fother",
+            "https://example.com/shop/u/2/model.glb",
+        ] {
+            assert_eq!(place(&done, foreign), None, "{foreign}");
+        }
+        done.status = None;
+        assert_eq!(place(&done, "gs://bucket/out/shop/u/2/model.glb"), None);
     }
 
     #[test]

@@ -132,6 +132,7 @@ impl From<ResultError> for Problem {
             ResultError::NoSuchFormat { available, .. } => {
                 Self { available_formats: Some(available), ..Self::new(Code::FormatNotFound, detail) }
             }
+            ResultError::Foreign => internal(&detail),
             ResultError::Storage(trellis_storage::Error::NotFound { .. }) => {
                 Self::new(Code::ResultGone, "The file was deleted from the storage. Run the job again.")
             }

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, TryStreamExt as _};
 use serde::Deserialize;
 use tracing::Span;
-use trellis_storage::ObjectUri;
 use utoipa::IntoParams;
 
 use crate::app::App;
@@ -63,11 +62,11 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let job = app.jobs.find(&caller, &id).await?;
     let file = result::file(&job, wanted.format.as_deref().unwrap_or("glb"))?;
+    let uri = result::place(&job, file)?;
     let tag = format!("\"{}\"", file.sha256);
     if has_it(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    let uri: ObjectUri = file.uri.parse().map_err(ResultError::from)?;
     let reader = app.storage.open(&uri).await.map_err(ResultError::from)?;
     let name = format!("{}.{}", id.as_str(), trellis_crds::extension(&file.format));
     let headers = [

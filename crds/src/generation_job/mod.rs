@@ -32,6 +32,14 @@ impl GenerationJob {
         self.status.as_ref().and_then(|s| s.assignment.as_ref())
     }
 
+    /// Where the files of an attempt lie below the destination: `<namespace>/<job uid>/<attempt>`. The chart's admission policy holds
+    /// workers to it.
+    pub fn folder_of_attempt(&self, attempt: i32) -> String {
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        let uid = self.metadata.uid.as_deref().unwrap_or_default();
+        format!("{namespace}/{uid}/{attempt}")
+    }
+
     /// How the assigned attempt ended; `None` while it runs, or where nothing is assigned.
     pub fn current_attempt_ended(&self) -> Option<&Attempt> {
         let status = self.status.as_ref()?;

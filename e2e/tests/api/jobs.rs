@@ -44,7 +44,8 @@ async fn a_photo_in_base64_becomes_a_job_and_its_result_the_workers_bytes() {
     assert_eq!(status["progress"], json!({"stage": "structured_latent", "percent": 62}));
 
     let model: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
-    service.set_status(&id, completed(service.folder.path(), &model)).await;
+    let job = service.jobs().get(&id).await.unwrap();
+    service.set_status(&id, completed(service.folder.path(), &job, &model)).await;
     let all = body(service.get(&location).send().await.unwrap(), StatusCode::OK).await;
     assert_eq!(all["outputs"][0]["format"], "glb");
     assert_eq!(all["completed_at"], "2026-11-24T07:00:05Z");
@@ -64,8 +65,16 @@ async fn a_photo_in_base64_becomes_a_job_and_its_result_the_workers_bytes() {
     let other =
         problem(service.get(&format!("{location}/result?format=usdz")), 404, "format_not_found").await;
     assert_eq!(other["available_formats"], json!(["glb"]));
-    std::fs::remove_file(service.folder.path().join("outputs/model.glb")).unwrap();
+    std::fs::remove_dir_all(service.folder.path().join("outputs")).unwrap();
     problem(service.get(url), 404, "result_gone").await;
+    // What a worker that an input took over could write.
+    let mut forged = completed(service.folder.path(), &job, &model);
+    let theirs =
+        forged["outputs"][0]["uri"].as_str().unwrap().replace(job.metadata.uid.as_deref().unwrap(), "theirs");
+    forged["outputs"][0]["uri"] = theirs.into();
+    service.set_status(&id, forged).await;
+    service.wait_for(url, async |response| response.status() != StatusCode::OK).await;
+    problem(service.get(url), 500, "internal").await;
     service.stop().await;
 }
 

@@ -172,13 +172,16 @@ pub(crate) async fn problem(request: RequestBuilder, status: u16, code: &str) ->
     problem
 }
 
-/// The status that a worker reports for a model that it has written to `folder`.
-pub(crate) fn completed(folder: &Path, model: &[u8]) -> Value {
-    let path = folder.join("outputs/model.glb");
+/// The status that a worker reports for a model that it has written for `job` below `folder`.
+pub(crate) fn completed(folder: &Path, job: &GenerationJob, model: &[u8]) -> Value {
+    let path = folder.join("outputs").join(job.folder_of_attempt(1)).join("model.glb");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, model).unwrap();
     json!({
         "phase": "Completed",
+        "assignment": {
+            "pool": "default", "worker": "default-a", "podUid": "1", "attempt": 1, "time": "2026-11-24T07:00:00.000000Z",
+        },
         "seed": 42,
         "startTime": "2026-11-24T07:00:00.000000Z",
         "completionTime": "2026-11-24T07:00:05.000000Z",

@@ -64,7 +64,10 @@ async fn as_worker(namespace: &Namespace, pod: Option<&str>) -> Result<Api<Gener
 }
 
 async fn report(jobs: &Api<GenerationJob>, job: &str, status: &Value) -> kube::Result<GenerationJob> {
-    jobs.patch_status(job, &PatchParams::default(), &Patch::Merge(json!({ "status": status }))).await
+    let mut object = serde_json::to_value(jobs.get(job).await?).map_err(kube::Error::SerdeError)?;
+    json_patch::merge(&mut object["status"], status);
+    let object = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    jobs.replace_status(job, &PostParams::default(), &object).await
 }
 
 /// Reports `status`, which must be refused with `message`.
