@@ -15,8 +15,8 @@ use crate::validate::{Job, Pool, Worker};
 pub(crate) enum Action {
     /// Write what was decided about a job.
     Decide { job: Job, decision: Decision },
-    /// Make a worker.
-    CreateWorker { pool: Pool },
+    /// Make a worker of this name. Asked for again where the answer was lost: one that is there already will do.
+    CreateWorker { pool: Pool, name: String },
     /// Delete a worker that has no job.
     DeleteWorker { worker: Worker },
     /// Write a pool's status.
@@ -36,6 +36,7 @@ pub(crate) enum Applied {
     },
     WorkerCreated {
         pool: Key,
+        name: String,
         result: Result<Worker, ApplyError>,
     },
     WorkerDeleted {

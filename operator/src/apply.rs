@@ -93,10 +93,10 @@ impl Applier {
                 let notice = notice(&job, &decision).filter(|_| matches!(result, Ok(Stored::There(_))));
                 Applied::Decided { uid: job.identity.uid, result, notice }
             }
-            Action::CreateWorker { pool } => {
-                let result = self.create_worker(&pool).await;
+            Action::CreateWorker { pool, name } => {
+                let result = self.create_worker(&pool, &name).await;
                 self.record("create_worker", start, &result, &pool.identity.key);
-                Applied::WorkerCreated { pool: pool.identity.key, result }
+                Applied::WorkerCreated { pool: pool.identity.key, name, result }
             }
             Action::DeleteWorker { worker } => {
                 let result = self.delete_worker(&worker).await;
@@ -171,17 +171,36 @@ impl Applier {
         }
     }
 
-    async fn create_worker(&self, pool: &Pool) -> Result<Worker, ApplyError> {
+    async fn create_worker(&self, pool: &Pool, name: &str) -> Result<Worker, ApplyError> {
         let pod = pool.pod.as_ref().map_err(|error| ApplyError::Refused(error.clone()))?;
+        let mut pod = (**pod).clone();
+        pod.metadata.name = Some(name.to_owned());
         let api: Api<Pod> = self.api(&pool.identity.key);
-        let pod = api.create(&PostParams::default(), pod).await?;
-        Worker::new(&pod).map_err(|error| ApplyError::Refused(error.to_string()))
+        let pod = match api.create(&PostParams::default(), &pod).await {
+            // By an earlier request whose answer was lost.
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => api.get(name).await?,
+            other => other?,
+        };
+        let worker = Worker::new(&pod).map_err(|error| ApplyError::Refused(error.to_string()))?;
+        if worker.pool_uid == pool.identity.uid { Ok(worker) } else { Err(ApplyError::Conflict) }
     }
 
+    /// Deletes a worker's pod; on a conflict says whether it is being deleted already, by an earlier request whose answer was lost.
     async fn delete_worker(&self, worker: &Worker) -> Result<(), ApplyError> {
         let api: Api<Pod> = self.api(&worker.identity.key);
-        api.delete(&worker.identity.key.name, &only_this(&worker.identity)).await?;
-        Ok(())
+        let name = &worker.identity.key.name;
+        match api.delete(name, &only_this(&worker.identity)).await.map_err(ApplyError::from) {
+            Ok(_) => Ok(()),
+            Err(ApplyError::Conflict) => match api.get_opt(name).await? {
+                Some(pod) if pod.metadata.uid.as_deref() != Some(&*worker.identity.uid) => {
+                    Err(ApplyError::Gone)
+                }
+                Some(pod) if pod.metadata.deletion_timestamp.is_some() => Ok(()),
+                Some(_) => Err(ApplyError::Conflict),
+                None => Err(ApplyError::Gone),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     async fn report_pool(

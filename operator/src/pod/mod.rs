@@ -3,6 +3,7 @@
 //! What the template says wins; the operator adds what it leaves open.
 
 mod container;
+mod name;
 mod placement;
 mod security;
 #[cfg(test)]
@@ -18,6 +19,8 @@ use trellis_crds::labels;
 
 use crate::settings::Settings;
 
+pub(crate) use name::name;
+
 /// The label by which Kueue takes a pod into one of its queues. <https://kueue.sigs.k8s.io/docs/tasks/run/plain_pods/>
 const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 /// Where workers keep downloaded models.
@@ -32,7 +35,7 @@ pub(crate) enum BuildError {
     NoSpec,
 }
 
-/// The pod of a worker of `pool`. The API server completes its name.
+/// The pod of a worker of `pool`, without its name.
 pub(crate) fn build(pool: &WorkerPool, settings: &Settings) -> Result<Pod, BuildError> {
     let template = pool.spec.template.clone();
     let mut spec = template.spec.ok_or(BuildError::NoSpec)?;
@@ -47,7 +50,6 @@ pub(crate) fn build(pool: &WorkerPool, settings: &Settings) -> Result<Pod, Build
     let metadata = template.metadata.unwrap_or_default();
     Ok(Pod {
         metadata: ObjectMeta {
-            generate_name: pool.metadata.name.as_ref().map(|name| format!("{name}-")),
             namespace: pool.metadata.namespace.clone(),
             labels: Some(with_labels(metadata.labels.unwrap_or_default(), pool)),
             annotations: metadata.annotations,

@@ -1,12 +1,14 @@
 //! From objects as the API server sends them to values that planning can rely on. Pure.
 
+mod ending;
 mod job;
 mod pool;
 mod worker;
 
+pub(crate) use ending::Crash;
 pub(crate) use job::Job;
 pub(crate) use pool::{POOL_HASH, Pool};
-pub(crate) use worker::{Crash, Life, Trouble, Worker};
+pub(crate) use worker::{Life, Trouble, Worker};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;

@@ -1,13 +1,12 @@
 //! A worker pod, reduced to what matters for scheduling.
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use trellis_crds::EXIT_FAULTY;
-use trellis_crds::FailureReason;
 use trellis_crds::labels::WORKER_CONTAINER;
 
+use super::ending::{Crash, Ending, ending};
 use super::{Identity, Invalid, POOL_HASH};
-use crate::key::Key;
+use crate::key::{Key, Uid};
 use crate::time::after;
 
 /// A worker pod.
@@ -16,6 +15,8 @@ pub(crate) struct Worker {
     pub(crate) identity: Identity,
     /// The pool that controls it.
     pub(crate) pool: Key,
+    /// That pool's uid: one that was deleted and made anew is another, and the garbage collector takes the pods of the first.
+    pub(crate) pool_uid: Uid,
     /// The hash of what it was built from.
     pub(crate) hash: Option<String>,
     pub(crate) life: Life,
@@ -36,21 +37,19 @@ pub(crate) enum Life {
     Ended(Crash),
 }
 
+impl Life {
+    /// Whether the worker's container has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Life::Ended(_) | Life::Disrupted { over: true, .. })
+    }
+}
+
 /// Why a worker cannot start.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trouble {
     /// Kubernetes' own reason, such as `Unschedulable` or `ImagePullBackOff`.
     pub(crate) reason: String,
     pub(crate) message: String,
-}
-
-/// How a worker's container ended.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Crash {
-    pub(crate) reason: FailureReason,
-    pub(crate) message: String,
-    /// The worker ended in order: it had reported on every job that it took, so that none is to blame.
-    pub(crate) in_order: bool,
 }
 
 impl Worker {
@@ -62,8 +61,9 @@ impl Worker {
             .find(|owner| owner.api_version.starts_with(trellis_crds::GROUP))
             .ok_or(Invalid::NoPool)?;
         let pool = Key::new(&identity.key.namespace, &owner.name);
+        let pool_uid = owner.uid.as_str().into();
         let hash = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(POOL_HASH));
-        Ok(Self { identity, pool, hash: hash.cloned(), life: life(pod) })
+        Ok(Self { identity, pool, pool_uid, hash: hash.cloned(), life: life(pod) })
     }
 }
 
@@ -74,52 +74,17 @@ fn life(pod: &Pod) -> Life {
     if let Some(time) = &pod.metadata.deletion_timestamp {
         return Life::Terminating { due: after(time.0, OVERDUE) };
     }
-    let terminated =
-        worker_container(pod).and_then(|container| container.state.as_ref()?.terminated.as_ref());
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let over = matches!(phase, Some("Failed" | "Succeeded"));
-    if let Some(message) = disruption(pod, over) {
-        return Life::Disrupted { message, over };
-    }
-    if over || terminated.is_some() {
-        return Life::Ended(crash(pod, terminated));
+    match ending(pod, over) {
+        Some(Ending::Disruption(message)) => return Life::Disrupted { message, over },
+        Some(Ending::Crash(crash)) => return Life::Ended(crash),
+        None => {}
     }
     if condition(pod, "Ready").is_some_and(|ready| ready.status == "True") {
         return Life::Ready;
     }
     Life::Starting(trouble(pod))
-}
-
-/// What took the pod away, where it was not the pod itself.
-/// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
-fn disruption(pod: &Pod, over: bool) -> Option<String> {
-    if let Some(disrupted) = condition(pod, "DisruptionTarget").filter(|condition| condition.status == "True")
-    {
-        return Some(sentence(disrupted.reason.as_deref(), disrupted.message.as_deref()));
-    }
-    let status = pod.status.as_ref().filter(|_| over)?;
-    let by_the_node =
-        matches!(status.reason.as_deref(), Some("Evicted" | "NodeLost" | "Shutdown" | "Terminated"));
-    by_the_node.then(|| sentence(status.reason.as_deref(), status.message.as_deref()))
-}
-
-fn crash(pod: &Pod, terminated: Option<&ContainerStateTerminated>) -> Crash {
-    let Some(terminated) = terminated else {
-        let status = pod.status.as_ref();
-        let reason = status.and_then(|status| status.reason.as_deref());
-        let message = status.and_then(|status| status.message.as_deref());
-        let message = sentence(reason, message);
-        return Crash { reason: FailureReason::WorkerCrashed, message, in_order: false };
-    };
-    let message = sentence(terminated.reason.as_deref(), terminated.message.as_deref());
-    if terminated.reason.as_deref() == Some("OOMKilled") {
-        let message =
-            "the container's memory ran out (OOMKilled); raise its limit in the pool's template".into();
-        return Crash { reason: FailureReason::OutOfMemory, message, in_order: false };
-    }
-    let message = format!("the container ended with exit code {} ({message})", terminated.exit_code);
-    let in_order = matches!(terminated.exit_code, 0 | EXIT_FAULTY);
-    Crash { reason: FailureReason::WorkerCrashed, message, in_order }
 }
 
 /// Why the pod does not get ready: it has no node, or one of its containers waits for something that may never come.
@@ -150,16 +115,16 @@ const STUCK: [&str; 8] = [
     "RunContainerError",
 ];
 
-fn worker_container(pod: &Pod) -> Option<&ContainerStatus> {
+pub(super) fn worker_container(pod: &Pod) -> Option<&ContainerStatus> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     containers.iter().find(|container| container.name == WORKER_CONTAINER)
 }
 
-fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+pub(super) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
 }
 
-fn sentence(reason: Option<&str>, message: Option<&str>) -> String {
+pub(super) fn sentence(reason: Option<&str>, message: Option<&str>) -> String {
     match (reason, message.map(str::trim).filter(|message| !message.is_empty())) {
         (Some(reason), Some(message)) => format!("{reason}: {message}"),
         (Some(text), None) | (None, Some(text)) => text.to_owned(),
@@ -185,37 +150,6 @@ mod tests {
             "status": status,
         });
         Worker::new(&serde_json::from_value(pod).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_container_out_of_memory_is_told_from_one_that_crashed() {
-        let ended = |reason: &str, code: i32| {
-            worker(json!({"phase": "Failed", "containerStatuses": [{
-                "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": {"terminated": {"exitCode": code, "reason": reason}},
-            }]}))
-            .life
-        };
-        let Life::Ended(crash) = ended("OOMKilled", 137) else { panic!() };
-        assert_eq!(crash.reason, FailureReason::OutOfMemory);
-        let Life::Ended(crash) = ended("Error", 101) else { panic!() };
-        assert_eq!(crash.reason, FailureReason::WorkerCrashed);
-        assert!(crash.message.contains("101"), "{}", crash.message);
-        assert!(!crash.in_order);
-        for code in [0, EXIT_FAULTY] {
-            assert!(matches!(ended("Error", code), Life::Ended(Crash { in_order: true, .. })), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_pod_that_its_node_evicts_did_not_crash() {
-        let evicted = worker(json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}));
-        assert_eq!(evicted.life, Life::Disrupted { message: "Evicted: low on memory".into(), over: true });
-        let preempted = worker(json!({"phase": "Running", "conditions": [
-            {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"},
-            {"type": "Ready", "status": "True"},
-        ]}));
-        assert!(matches!(preempted.life, Life::Disrupted { over: false, .. }), "{preempted:?}");
     }
 
     #[test]

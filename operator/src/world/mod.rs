@@ -99,8 +99,7 @@ impl World {
         }
         let workers: Vec<Uid> = self.workers.keys().cloned().collect();
         for uid in workers {
-            self.forget_deletion(&uid);
-            self.refresh_worker(&uid, now);
+            self.doubt_deletion(&uid, now);
         }
         self.indexes.values_mut().for_each(PoolIndex::forget_writes);
     }
@@ -140,8 +139,8 @@ impl World {
                 self.decision_ended(&uid, result, now);
                 notice.into_iter().for_each(|notice| self.announce(notice));
             }
-            Applied::WorkerCreated { pool, result } => {
-                let worker = self.creation_ended(&pool, result, now);
+            Applied::WorkerCreated { pool, name, result } => {
+                let worker = self.creation_ended(&pool, name, result, now);
                 if let Some(worker) = worker {
                     self.relists.keep_worker(&worker.identity.uid);
                     self.observe_worker(worker, now);

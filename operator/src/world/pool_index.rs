@@ -8,9 +8,10 @@ use super::jobs::Place;
 use super::workers::Standing;
 use crate::key::Uid;
 use crate::plan::{Census, Waiting, crash_delay};
+use crate::pod;
 use crate::text::clip;
 use crate::time::after;
-use crate::validate::Trouble;
+use crate::validate::{Pool, Trouble};
 
 /// The longest message of a condition that the operator writes.
 pub(super) const CONDITION_MESSAGE: usize = 1024;
@@ -37,8 +38,12 @@ pub(super) struct PoolIndex {
     failures: u32,
     pub(super) last_failure: Option<Waiting>,
     hold_until: Option<Timestamp>,
-    /// No worker is deleted before, because the last deletion failed.
-    pub(super) keep_until: Option<Timestamp>,
+    /// Names of workers whose creation had no answer, which are asked for again before others: they may be there.
+    unanswered: BTreeSet<String>,
+    /// How many names were given.
+    named: u64,
+    /// Workers whose deletion failed or had no answer, and when to ask for it again.
+    pub(super) delete_again: BTreeMap<Uid, Timestamp>,
     /// The reason that the jobs in the queue were last looked at with.
     pub(super) told: Option<&'static str>,
     pub(super) report: Report,
@@ -114,9 +119,38 @@ impl PoolIndex {
         self.last_failure = Some(Waiting { reason, message: clip(message, CONDITION_MESSAGE) });
     }
 
+    /// The name of the next worker to make.
+    pub(super) fn next_name(&mut self, pool: &Pool, now: Timestamp) -> String {
+        self.unanswered.pop_first().unwrap_or_else(|| {
+            self.named = self.named.wrapping_add(1);
+            pod::name(&pool.identity.key.name, (&pool.identity.uid, now.as_nanosecond(), self.named))
+        })
+    }
+
+    /// Nobody knows whether the worker of this name was made.
+    pub(super) fn creation_unanswered(&mut self, name: String) {
+        self.unanswered.insert(name);
+    }
+
+    /// A worker's pod is there.
+    pub(super) fn seen(&mut self, name: &str) {
+        self.unanswered.remove(name);
+    }
+
+    /// Whether the worker's deletion may be asked for.
+    pub(super) fn may_delete(&self, uid: &Uid, now: Timestamp) -> bool {
+        self.delete_again.get(uid).is_none_or(|time| now >= *time)
+    }
+
+    /// When a deletion is to be asked for again.
+    pub(super) fn next_deletion(&self, now: Timestamp) -> Option<Timestamp> {
+        self.delete_again.values().filter(|time| now < **time).min().copied()
+    }
+
     /// A worker's pod is gone.
     pub(super) fn removed(&mut self, uid: &Uid) {
         self.troubles.remove(uid);
+        self.delete_again.remove(uid);
         if self.creating > 0 {
             self.gone.insert(uid.clone());
         }
@@ -135,11 +169,16 @@ impl PoolIndex {
     pub(super) fn forget_writes(&mut self) {
         self.creating = 0;
         self.gone.clear();
+        self.unanswered.clear();
         self.report = Report::default();
     }
 
+    pub(super) fn ready_workers(&self) -> usize {
+        self.busy + self.idle.len()
+    }
+
     pub(super) fn has_ready_worker(&self) -> bool {
-        self.busy + self.idle.len() > 0
+        self.ready_workers() > 0
     }
 
     pub(super) fn is_unused(&self) -> bool {

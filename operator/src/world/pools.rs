@@ -8,6 +8,7 @@ use trellis_crds::conditions::{READY, RECONCILING, STALLED, get, reason};
 use super::jobs::Place;
 use super::pool_index::{CONDITION_MESSAGE, PoolIndex, Report};
 use super::timers::Subject;
+use super::workers::Deletion;
 use super::{Batch, World};
 use crate::action::{Action, Notice};
 use crate::apply::ApplyError;
@@ -16,7 +17,7 @@ use crate::plan::{self, Waiting};
 use crate::status::{self, PoolFacts};
 use crate::text::clip;
 use crate::time::after;
-use crate::validate::{Crash, Pool, Worker};
+use crate::validate::{Life, Pool, Worker};
 
 /// How long counts in a pool's status may lag behind: warm jobs come and go faster, and cost the pool no write.
 const COUNTS_LAG: SignedDuration = SignedDuration::from_secs(10);
@@ -75,13 +76,12 @@ impl World {
             return self.metrics.forget_pool(key);
         };
         self.pair(key, now, batch);
-        let mut look_again = self.scale(&pool, now, batch);
-        match self.index(key).keep_until.filter(|time| now < *time) {
-            Some(time) => look_again = Some(look_again.map_or(time, |look_again| look_again.min(time))),
-            None => self.remove_workers(key, now, batch),
-        }
+        let look_again = self.scale(&pool, now, batch);
+        self.remove_workers(key, now, batch);
+        let again = self.index(key).next_deletion(now);
         let report = self.report(&pool, now, batch);
-        self.timers.set(Subject::Pool(key.clone()), look_again.into_iter().chain(report).min());
+        let look_again = look_again.into_iter().chain(again).chain(report).min();
+        self.timers.set(Subject::Pool(key.clone()), look_again);
         let queued = self.index(key).queue.len();
         self.metrics.set_queue(key, queued);
         if batch.is_full() {
@@ -114,8 +114,11 @@ impl World {
         }
         let index = self.indexes.get(key)?;
         let Some(trouble) = index.troubles.values().next() else {
-            // An old failure is none of a pool that needs no worker.
-            return index.last_failure.clone().filter(|_| index.census().wanted(pool) > 0);
+            // An old failure is none of a pool that has the workers it needs.
+            return index
+                .last_failure
+                .clone()
+                .filter(|_| index.ready_workers() < index.census().wanted(pool));
         };
         let message =
             format!("A worker of WorkerPool {key} cannot start: {}: {}", trouble.reason, trouble.message);
@@ -150,14 +153,13 @@ impl World {
         let mut census = index.census();
         census.draining = census.draining.saturating_sub(index.overdue(now));
         let mut scale = plan::scale(pool, &census, now);
-        if index.keep_until.is_some_and(|time| now < time) {
-            scale.delete.clear();
-        }
+        scale.delete.retain(|worker| index.may_delete(worker, now));
         let room = if pool.pod.is_ok() { scale.create } else { 0 };
         let before = index.creating;
         while index.creating < before + room && !batch.is_full() {
             index.creating += 1;
-            batch.push(Action::CreateWorker { pool: pool.clone() });
+            let name = index.next_name(pool, now);
+            batch.push(Action::CreateWorker { pool: pool.clone(), name });
         }
         let created = index.creating - before;
         if created > 0 {
@@ -182,15 +184,21 @@ impl World {
     /// Deletes the pods of workers that ended or are to be replaced.
     fn remove_workers(&mut self, key: &Key, now: Timestamp, batch: &mut Batch) {
         while !batch.is_full() {
-            let Some(worker) = self.index(key).removable.first().cloned() else { return };
+            let index = self.index(key);
+            let mut removable = index.removable.iter();
+            let Some(worker) = removable.find(|worker| index.may_delete(worker, now)).cloned() else {
+                return;
+            };
             self.delete_worker(&worker, now, batch);
         }
     }
 
     fn delete_worker(&mut self, uid: &Uid, now: Timestamp, batch: &mut Batch) {
         if let Some(entry) = self.workers.get_mut(uid) {
-            entry.deleting = true;
-            batch.push(Action::DeleteWorker { worker: entry.worker.clone() });
+            entry.deletion = Deletion::Asked;
+            let worker = entry.worker.clone();
+            self.index(&worker.pool).delete_again.remove(uid);
+            batch.push(Action::DeleteWorker { worker });
         }
         self.refresh_worker(uid, now);
     }
@@ -198,6 +206,7 @@ impl World {
     pub(super) fn creation_ended(
         &mut self,
         key: &Key,
+        name: String,
         result: Result<Worker, ApplyError>,
         now: Timestamp,
     ) -> Option<Worker> {
@@ -206,23 +215,34 @@ impl World {
         self.dirty_pools.insert(key.clone());
         match result {
             Ok(worker) => (!gone).then_some(worker),
+            // Another pod has the name: the next one gets another.
+            Err(ApplyError::Conflict) => None,
             Err(error) => {
                 let message = format!("A worker of WorkerPool {key} could not be created: {error}");
+                if let ApplyError::Unknown(_) = error {
+                    self.index(key).creation_unanswered(name);
+                }
                 self.index(key).start_failed(reason::PODS_REFUSED, &message, now);
                 None
             }
         }
     }
 
-    /// Records that a worker ended by itself.
-    pub(super) fn worker_crashed(&mut self, worker: &Worker, crash: &Crash, was_ready: bool, now: Timestamp) {
+    /// Records how a worker ended, where it did.
+    pub(super) fn note_end(&mut self, worker: &Worker, was_ready: bool, now: Timestamp) {
         let name = &worker.identity.key.name;
+        let message = match &worker.life {
+            Life::Ended(crash) => &crash.message,
+            // Such as pods that a node takes and then refuses, one after another.
+            Life::Disrupted { message, over: true } => message,
+            _ => return,
+        };
         if !was_ready {
-            let message = format!("Worker {name} ended before it was ready: {}.", crash.message);
+            let message = format!("Worker {name} ended before it was ready: {message}.");
             self.index(&worker.pool).start_failed(reason::PODS_NOT_STARTING, &message, now);
         }
-        let note = format!("Worker {name}: {}.", crash.message);
-        if let Some(pool) = self.pools.get(&worker.pool) {
+        if let (Life::Ended(_), Some(pool)) = (&worker.life, self.pools.get(&worker.pool)) {
+            let note = format!("Worker {name}: {message}.");
             let notice = Notice::pool(pool, EventType::Warning, "WorkerFailed", note);
             self.announce(notice);
         }

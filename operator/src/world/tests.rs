@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase};
 
 use super::*;
+use crate::apply::ApplyError;
 use crate::plan::Decision;
 use crate::time::seconds_after;
 use sim::{MAX_WORKERS, Sim, in_state, is_over, respec};
@@ -333,4 +334,84 @@ fn a_pod_on_a_node_that_does_not_answer_holds_its_place_only_until_it_should_be_
         sim.quiesce();
     }
     assert!(sim.now > grace_ends);
+}
+
+fn without_an_answer(applied: Applied) -> Applied {
+    let unknown = || ApplyError::Unknown("timed out".into());
+    match applied {
+        Applied::WorkerCreated { pool, name, .. } => {
+            Applied::WorkerCreated { pool, name, result: Err(unknown()) }
+        }
+        Applied::WorkerDeleted { uid, .. } => Applied::WorkerDeleted { uid, result: Err(unknown()) },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_creation_without_an_answer_makes_no_second_pod() {
+    let mut sim = Sim::new();
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    let made = sim.carry_out_the(creates);
+    sim.world.settle(without_an_answer(made), sim.now);
+    // The watch lags.
+    for _ in 0..5 {
+        sim.now = sim.world.next_time().unwrap_or(seconds_after(sim.now, 5));
+        sim.plan();
+        while !sim.requests.is_empty() {
+            sim.answer(0);
+        }
+    }
+    assert_eq!(sim.pods.len(), 1);
+}
+
+#[test]
+fn a_worker_whose_deletion_had_no_answer_gets_no_job_and_is_deleted() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.report(0, Outcome::Succeeded, None);
+    sim.quiesce();
+    sim.now = seconds_after(sim.now, 100);
+    sim.plan();
+    let request = sim.requests.iter().position(deletes).unwrap();
+    sim.lose(request);
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    assert!(!sim.asks_for(assigns), "its pod may end at any time: {:?}", sim.requests);
+    sim.now = seconds_after(sim.now, 5);
+    sim.plan();
+    assert!(sim.asks_for(deletes), "{:?}", sim.requests);
+}
+
+#[test]
+fn a_worker_that_is_well_takes_no_delay_from_others_that_crash_at_their_start() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.create_job(0);
+    sim.quiesce();
+    let starting = sim.pods.values().position(|pod| pod.status.is_none()).unwrap();
+    sim.with_pod(starting, |pod| Some(in_state(pod, "Failed", false)));
+    // The first one is heard of again.
+    let well = sim.pods.values().position(|pod| !is_over(pod)).unwrap();
+    sim.with_pod(well, |mut pod| {
+        pod.metadata.labels.get_or_insert_default().insert("seen".into(), "again".into());
+        Some(pod)
+    });
+    sim.deliver(usize::MAX);
+    sim.plan();
+    assert!(!sim.asks_for(creates), "without a delay: {:?}", sim.requests);
+}
+
+#[test]
+fn the_workers_of_a_pool_that_was_made_anew_get_no_job_of_the_next() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.report(0, Outcome::Succeeded, None);
+    sim.quiesce();
+    sim.pool.metadata.uid = Some("another".into());
+    sim.restart();
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    assert!(!sim.asks_for(assigns), "{:?}", sim.requests);
+    assert!(sim.asks_for(deletes), "{:?}", sim.requests);
 }

@@ -11,7 +11,7 @@ use crate::plan::Seat;
 use crate::time::after;
 use crate::validate::{Life, Pool, Worker};
 
-/// How long a pool's workers are left alone after one could not be deleted.
+/// How long a worker is left alone that could not be deleted.
 const DELETE_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// A worker and where it stands.
@@ -25,8 +25,18 @@ pub(super) struct WorkerEntry {
     pub(super) was_ready: bool,
     /// It showed no sign of life and is to be replaced.
     condemned: bool,
-    /// Its deletion is under way or done.
-    pub(super) deleting: bool,
+    pub(super) deletion: Deletion,
+}
+
+/// How far a worker's deletion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deletion {
+    /// Nobody asked for it.
+    None,
+    /// It is under way or done.
+    Asked,
+    /// It had no answer, and may happen yet: the worker gets no job, and is to be deleted again.
+    Unanswered,
 }
 
 /// What a worker has had to do.
@@ -60,26 +70,26 @@ impl World {
         if known.is_some_and(|known| known.worker.identity.version >= worker.identity.version) {
             return;
         }
-        let ended_before = known.is_some_and(|known| matches!(known.worker.life, Life::Ended(_)));
-        let ready = worker.life == Life::Ready;
-        let was_ready = ready || known.is_some_and(|known| known.was_ready);
+        let ended_before = known.is_some_and(|known| known.worker.life.is_over());
+        let ready_before = known.is_some_and(|known| known.was_ready);
+        let was_ready = ready_before || worker.life == Life::Ready;
         let entry = self.workers.entry(uid.clone()).or_insert_with(|| WorkerEntry {
             worker: worker.clone(),
             standing: Standing::Absent,
             idle_since: None,
             was_ready,
             condemned: false,
-            deleting: false,
+            deletion: Deletion::None,
         });
         entry.worker = worker.clone();
         entry.was_ready = was_ready;
-        if ready {
+        self.index(&worker.pool).seen(&worker.identity.key.name);
+        // Only the first time: one that is well says nothing of others that crash at their start.
+        if was_ready && !ready_before {
             self.index(&worker.pool).started();
         }
-        if let Life::Ended(crash) = &worker.life
-            && !ended_before
-        {
-            self.worker_crashed(&worker, crash, was_ready, now);
+        if !ended_before {
+            self.note_end(&worker, was_ready, now);
         }
         self.refresh_worker(&uid, now);
         self.wake_jobs_of(&uid);
@@ -152,20 +162,26 @@ impl World {
             // The watch will show the rest.
             Ok(()) => {}
             Err(ApplyError::Gone) => self.remove_worker(uid),
-            Err(_) => {
-                if let Some(pool) = self.workers.get(uid).map(|entry| entry.worker.pool.clone()) {
-                    self.index(&pool).keep_until = Some(after(now, DELETE_AGAIN));
-                }
-                self.forget_deletion(uid);
-                self.refresh_worker(uid, now);
-            }
+            Err(ApplyError::Unknown(_)) => self.deletion_failed(uid, Deletion::Unanswered, now),
+            Err(_) => self.deletion_failed(uid, Deletion::None, now),
         }
     }
 
-    pub(super) fn forget_deletion(&mut self, uid: &Uid) {
-        if let Some(entry) = self.workers.get_mut(uid) {
-            entry.deleting = false;
+    fn deletion_failed(&mut self, uid: &Uid, deletion: Deletion, now: Timestamp) {
+        let Some(entry) = self.workers.get_mut(uid) else { return };
+        entry.deletion = deletion;
+        let pool = entry.worker.pool.clone();
+        self.index(&pool).delete_again.insert(uid.clone(), after(now, DELETE_AGAIN));
+        self.dirty_pools.insert(pool);
+        self.refresh_worker(uid, now);
+    }
+
+    /// Nobody will say what came of a deletion that is under way.
+    pub(super) fn doubt_deletion(&mut self, uid: &Uid, now: Timestamp) {
+        if let Some(entry) = self.workers.get_mut(uid).filter(|entry| entry.deletion == Deletion::Asked) {
+            entry.deletion = Deletion::Unanswered;
         }
+        self.refresh_worker(uid, now);
     }
 
     /// The worker as a seat for a job.
@@ -182,13 +198,13 @@ impl WorkerEntry {
         match &self.worker.life {
             Life::Terminating { .. } => return (Standing::Draining, false),
             Life::Disrupted { over: true, .. } | Life::Ended(_) => {
-                return (Standing::Absent, !held && !self.deleting);
+                return (Standing::Absent, !held && self.deletion != Deletion::Asked);
             }
             Life::Disrupted { over: false, .. } => return (Standing::Draining, false),
             Life::Starting(_) | Life::Ready => {}
         }
-        if self.deleting {
-            (Standing::Draining, false)
+        if self.deletion != Deletion::None {
+            (Standing::Draining, self.deletion == Deletion::Unanswered)
         } else if held {
             (Standing::Busy, false)
         } else if self.is_to_be_replaced(load, pool) {
@@ -205,6 +221,7 @@ impl WorkerEntry {
         let taken = load.map_or(0, |load| load.taken);
         let exhausted = pool.jobs_per_worker().is_some_and(|limit| taken >= limit);
         let outdated = pool.pod.is_ok() && self.worker.hash.as_ref() != Some(&pool.hash);
-        self.condemned || exhausted || outdated
+        let anothers = self.worker.pool_uid != pool.identity.uid;
+        self.condemned || exhausted || outdated || anothers
     }
 }

@@ -230,8 +230,8 @@ impl Sim {
                 let stored = stored.map_or(Stored::Gone, |job| Stored::There(Job::new(job).unwrap()));
                 Applied::Decided { uid, result: Ok(stored), notice: None }
             }
-            Action::CreateWorker { pool } => {
-                Applied::WorkerCreated { pool: pool.identity.key, result: Err(unknown()) }
+            Action::CreateWorker { pool, name } => {
+                Applied::WorkerCreated { pool: pool.identity.key, name, result: Err(unknown()) }
             }
             Action::DeleteWorker { worker } => {
                 Applied::WorkerDeleted { uid: worker.identity.uid, result: Err(unknown()) }
@@ -251,17 +251,20 @@ impl Sim {
                 let result = self.decide(&job, &decision);
                 Applied::Decided { uid: job.identity.uid, result, notice: None }
             }
-            Action::CreateWorker { pool } => {
+            Action::CreateWorker { pool, name } => {
                 let mut pod = (**pool.pod.as_ref().unwrap()).clone();
+                if let Some(there) = self.pods.get(&name) {
+                    let result = Ok(Worker::new(there).unwrap());
+                    return Applied::WorkerCreated { pool: pool.identity.key, name, result };
+                }
                 pod.metadata.resource_version = self.next_version();
-                let name = format!("pod-{}", self.version);
                 pod.metadata.uid = Some(name.clone());
                 pod.metadata.name = Some(name.clone());
                 pod.metadata.creation_timestamp = Some(Time(self.now));
                 self.events.push_back(Observed::Worker(Event::Apply(DeserializeGuard(Ok(pod.clone())))));
                 let result = Ok(Worker::new(&pod).unwrap());
-                self.pods.insert(name, pod);
-                Applied::WorkerCreated { pool: pool.identity.key, result }
+                self.pods.insert(name.clone(), pod);
+                Applied::WorkerCreated { pool: pool.identity.key, name, result }
             }
             Action::DeleteWorker { worker } => {
                 let uid = worker.identity.uid;
