@@ -1,11 +1,12 @@
 //! Carries out actions against the API server.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource};
 use serde_json::json;
@@ -24,9 +25,8 @@ use crate::validate::{Identity, Job, Pool, Worker};
 const REPORTER: &str = "trellis-operator";
 /// The longest note of an event. <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>
 const NOTE: usize = 1024;
-/// How long to wait before a job is read back whose write may or may not have happened.
-const READ_BACK: Duration = Duration::from_millis(250);
-const READ_BACK_LONGEST: Duration = Duration::from_secs(10);
+/// What actions are about, as the API server names it in its answers.
+const KINDS: [&str; 3] = ["generationjobs", "workerpools", "pods"];
 
 /// Why an action was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +40,24 @@ pub(crate) enum ApplyError {
     /// The API server refuses the request.
     #[error("the API server refuses it: {0}")]
     Refused(String),
-    /// There was no answer, or none that says whether the request was carried out.
+    /// There was no answer, or none that says whether the request was carried out, or will be.
     #[error("the API server did not answer as it should: {0}")]
-    Unknown(String),
+    Unknown(Unanswered),
+}
+
+/// What is known of a request whose outcome is not.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Unanswered {
+    message: String,
+    /// How long the API server asks to be left alone; zero where it does not.
+    pub(crate) retry_after: SignedDuration,
+}
+
+impl From<String> for Unanswered {
+    fn from(message: String) -> Self {
+        Self { message, retry_after: SignedDuration::ZERO }
+    }
 }
 
 impl ApplyError {
@@ -60,12 +75,29 @@ impl ApplyError {
 impl From<kube::Error> for ApplyError {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) if status.code == 404 => ApplyError::Gone,
-            kube::Error::Api(status) if status.code == 409 => ApplyError::Conflict,
-            kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
-                ApplyError::Refused(status.message)
+            kube::Error::Api(status) => Self::from(*status),
+            other => ApplyError::Unknown(other.to_string().into()),
+        }
+    }
+}
+
+impl From<Status> for ApplyError {
+    fn from(status: Status) -> Self {
+        let details = status.details.as_ref();
+        match status.code {
+            404 if details.is_none_or(|details| details.name.is_empty()) => {
+                // It does not serve the resource at the moment, which says nothing about the object.
+                ApplyError::Unknown(status.message.into())
             }
-            other => ApplyError::Unknown(other.to_string()),
+            404 if details.is_some_and(|details| KINDS.contains(&&*details.kind)) => ApplyError::Gone,
+            409 => ApplyError::Conflict,
+            429 | 500.. => {
+                let seconds = details.map_or(0, |details| details.retry_after_seconds);
+                let retry_after = SignedDuration::from_secs(seconds.into());
+                ApplyError::Unknown(Unanswered { message: status.message, retry_after })
+            }
+            400..500 => ApplyError::Refused(status.message),
+            _ => ApplyError::Unknown(status.message.into()),
         }
     }
 }
@@ -88,9 +120,14 @@ impl Applier {
         let start = Instant::now();
         match action {
             Action::Decide { job, decision } => {
-                let result = self.decide(&job, &decision).await;
-                self.record("decide", start, &result, &job.identity.key);
-                let notice = notice(&job, &decision).filter(|_| matches!(result, Ok(Stored::There(_))));
+                let written = self.decide(&job, &decision).await;
+                self.record("decide", start, &written, &job.identity.key);
+                let notice = notice(&job, &decision).filter(|_| matches!(written, Ok(Stored::There(_))));
+                let result = match written {
+                    // No copy of the write can be carried out any more: what is there now stays until the next one.
+                    Err(ApplyError::Conflict) => self.read(&job).await,
+                    written => written,
+                };
                 Applied::Decided { uid: job.identity.uid, result, notice }
             }
             Action::CreateWorker { pool, name } => {
@@ -118,22 +155,16 @@ impl Applier {
     }
 
     async fn decide(&self, job: &Job, decision: &Decision) -> Result<Stored, ApplyError> {
-        match self.write(job, decision).await {
-            Ok(stored) => {
-                self.metrics.decisions.with_label_values(&[decision.metric_label()]).inc();
-                if let Some(attempt) = decision.ended_attempt() {
-                    self.metrics.count_attempt(attempt);
-                }
-                tracing::info!(job = %job.identity.key, decision = decision.metric_label(), "decided");
-                Ok(stored)
-            }
-            Err(ApplyError::Gone) => Ok(Stored::Gone),
-            Err(ApplyError::Unknown(error)) => {
-                tracing::warn!(job = %job.identity.key, error, "a write may or may not have happened: reading back");
-                self.read_back(job).await
-            }
-            Err(error) => Err(error),
+        let stored = match self.write(job, decision).await {
+            Err(ApplyError::Gone) => return Ok(Stored::Gone),
+            written => written?,
+        };
+        self.metrics.decisions.with_label_values(&[decision.metric_label()]).inc();
+        if let Some(attempt) = decision.ended_attempt() {
+            self.metrics.count_attempt(attempt);
         }
+        tracing::info!(job = %job.identity.key, decision = decision.metric_label(), "decided");
+        Ok(stored)
     }
 
     async fn write(&self, job: &Job, decision: &Decision) -> Result<Stored, ApplyError> {
@@ -154,20 +185,14 @@ impl Applier {
         stored(api.replace_status(name, &PostParams::default(), &object).await?)
     }
 
-    /// What became of a job after a write without an answer; asks until there is one.
-    async fn read_back(&self, job: &Job) -> Result<Stored, ApplyError> {
+    /// The job as it is now.
+    async fn read(&self, job: &Job) -> Result<Stored, ApplyError> {
         let api: Api<GenerationJob> = self.api(&job.identity.key);
-        let mut delay = READ_BACK;
-        loop {
-            tokio::time::sleep(delay).await;
-            match api.get_opt(&job.identity.key.name).await {
-                Ok(Some(object)) if object.metadata.uid.as_deref() == Some(&*job.identity.uid) => {
-                    return stored(object);
-                }
-                Ok(_) => return Ok(Stored::Gone),
-                Err(error) => tracing::warn!(job = %job.identity.key, %error, "reading back failed"),
-            }
-            delay = (delay * 2).min(READ_BACK_LONGEST);
+        match api.get(&job.identity.key.name).await.map_err(ApplyError::from) {
+            Ok(object) if object.metadata.uid.as_deref() == Some(&*job.identity.uid) => stored(object),
+            // There is another one of the same name.
+            Ok(_) | Err(ApplyError::Gone) => Ok(Stored::Gone),
+            Err(error) => Err(error),
         }
     }
 
@@ -277,5 +302,36 @@ fn notice(job: &Job, decision: &Decision) -> Option<Notice> {
             Some(Notice::job(job, EventType::Warning, "Failed", error.message.clone()))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn answer(code: u16, details: Value) -> ApplyError {
+        let status = json!({"status": "Failure", "message": "no", "code": code, "details": details});
+        serde_json::from_value::<Status>(status).unwrap().into()
+    }
+
+    #[test]
+    fn an_object_is_gone_only_where_the_answer_names_it() {
+        let job = json!({"name": "cup", "kind": "generationjobs"});
+        assert!(matches!(answer(404, job), ApplyError::Gone));
+        assert!(matches!(answer(404, Value::Null), ApplyError::Unknown(_)), "the resource is not served");
+        let namespace = json!({"name": "shop", "kind": "namespaces"});
+        assert!(matches!(answer(404, namespace), ApplyError::Refused(_)), "a pod was to be made in it");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_tell_what_happened_says_when_to_ask_again() {
+        for code in [429, 500, 503, 504] {
+            let error = answer(code, json!({"retryAfterSeconds": 7}));
+            let ApplyError::Unknown(unanswered) = error else { panic!("{code}: {error:?}") };
+            assert_eq!(unanswered.retry_after, SignedDuration::from_secs(7));
+        }
+        assert!(matches!(answer(403, Value::Null), ApplyError::Refused(_)));
     }
 }

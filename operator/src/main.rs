@@ -8,7 +8,10 @@ async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
     trellis_telemetry::init_logs("trellis-operator", &settings.log_level)?;
     let shutdown = trellis_telemetry::shutdown_signal()?;
-    let client = kube::Client::try_default().await?;
+    let mut config = kube::Config::infer().await?;
+    // The operator repeats by itself what may be repeated, and counts every request.
+    config.default_retry = false;
+    let client = kube::Client::try_from(config)?;
     trellis_operator::run(client, settings, shutdown).await?;
     Ok(())
 }

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Parser;
-use kube::Client;
+use kube::{Client, Config};
 use tokio::net::TcpListener;
 use trellis_storage::{HttpsReader, Storage};
 use trellis_telemetry::Health;
@@ -86,7 +86,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn prepare(settings: &Settings, metrics: Metrics) -> anyhow::Result<Context> {
-    let client = Client::try_default().await.context("cannot find the Kubernetes API")?;
+    let mut config = Config::infer().await.context("cannot find the Kubernetes API")?;
+    let reader = Client::try_from(config.clone()).context("cannot reach the Kubernetes API")?;
+    // A client that repeats requests by itself would do so for writes too: those are repeated where their outcome is known.
+    config.default_retry = false;
+    let client = Client::try_from(config).context("cannot reach the Kubernetes API")?;
     let began = Instant::now();
     let storage = Storage::new(trellis_storage::Settings {
         emulator_host: settings.storage_emulator_host.clone(),
@@ -99,7 +103,7 @@ async fn prepare(settings: &Settings, metrics: Metrics) -> anyhow::Result<Contex
     let https = HttpsReader::new().context("cannot set up TLS")?;
     Ok(Context {
         identity: Identity { pod_name: settings.pod_name.clone(), pod_uid: settings.pod_uid.clone() },
-        fetcher: Fetcher { client: client.clone(), storage: storage.clone(), https },
+        fetcher: Fetcher { client: reader, storage: storage.clone(), https },
         client,
         storage,
         output_uri: settings.output_uri.clone(),

@@ -7,9 +7,9 @@ use kube::runtime::events::EventType;
 use trellis_crds::Phase;
 
 use super::timers::Subject;
+use super::writes::Write;
 use super::{Batch, World};
-use crate::action::{Action, Notice, Stored};
-use crate::apply::ApplyError;
+use crate::action::Notice;
 use crate::key::{Key, Uid};
 use crate::plan::{self, Decision, Fate, Seat, Situation, Waiting};
 use crate::time::after;
@@ -28,10 +28,10 @@ pub(super) struct JobEntry {
     pub(super) waiting_since: Timestamp,
     /// The worker that runs it, or that it is being assigned to.
     pub(super) holds: Option<Uid>,
-    /// A write about it is under way.
-    pub(super) in_flight: bool,
+    /// The write about it whose outcome is not known yet. While there is one, nothing else is decided.
+    pub(super) write: Option<Write>,
     /// How many writes failed in a row.
-    failures: u32,
+    pub(super) failures: u32,
 }
 
 /// A job's place in its queue: the higher priority first, of the same the older.
@@ -56,7 +56,7 @@ impl Place {
 
 impl JobEntry {
     fn new(job: Job, now: Timestamp) -> Self {
-        Self { job, queued: None, waiting_since: now, holds: None, in_flight: false, failures: 0 }
+        Self { job, queued: None, waiting_since: now, holds: None, write: None, failures: 0 }
     }
 
     /// Whether it has not ended and no worker has it.
@@ -82,8 +82,12 @@ impl World {
         let held = holder(&job);
         let entry = self.jobs.entry(uid.clone()).or_insert_with(|| JobEntry::new(job.clone(), now));
         entry.job = job;
-        // While an assignment is under way its worker stays taken.
-        let held = held.or_else(|| entry.holds.clone().filter(|_| entry.in_flight));
+        if entry.write.as_ref().is_some_and(|write| !write.under_way) {
+            // The API server refuses whatever copy of the write is still on its way to it.
+            entry.write = None;
+        }
+        // While an assignment may be carried out its worker stays taken.
+        let held = held.or_else(|| entry.holds.clone().filter(|_| entry.write.is_some()));
         self.hold(&uid, held, now);
         self.dirty_jobs.insert(uid);
     }
@@ -130,44 +134,12 @@ impl World {
         old.iter().chain(&worker).for_each(|worker| self.refresh_worker(worker, now));
     }
 
-    pub(super) fn decision_ended(&mut self, uid: &Uid, result: Result<Stored, ApplyError>, now: Timestamp) {
-        match result {
-            // The watch showed its end before this answer came, which is of the time before.
-            Ok(Stored::There(_)) if !self.jobs.contains_key(uid) => {}
-            Ok(Stored::There(job)) => {
-                self.relists.keep_job(uid);
-                self.observe_job(job, now);
-                self.write_ended(uid, false, now);
-            }
-            Ok(Stored::Gone) => self.remove_job(uid, now),
-            Err(_) => self.write_ended(uid, true, now),
-        }
-    }
-
-    /// A write about the job ended. After a failure the next look waits for a change, or a growing delay.
-    fn write_ended(&mut self, uid: &Uid, failed: bool, now: Timestamp) {
-        self.forget_write(uid, now);
-        let Some(entry) = self.jobs.get_mut(uid) else { return };
-        entry.failures = if failed { entry.failures + 1 } else { 0 };
-        if failed {
-            let delay = SignedDuration::from_millis(250) * (1 << entry.failures.min(8));
-            self.timers.set(Subject::Job(uid.clone()), Some(after(now, delay)));
-        } else {
-            self.dirty_jobs.insert(uid.clone());
-        }
-    }
-
-    /// No write about the job is under way any more: only its stored state counts.
-    pub(super) fn forget_write(&mut self, uid: &Uid, now: Timestamp) {
-        let Some(entry) = self.jobs.get_mut(uid) else { return };
-        entry.in_flight = false;
-        let held = holder(&entry.job);
-        self.hold(uid, held, now);
-    }
-
     /// Decides about one job.
     pub(super) fn plan_job(&mut self, uid: &Uid, now: Timestamp, batch: &mut Batch) {
-        let Some(entry) = self.jobs.get(uid).filter(|entry| !entry.in_flight) else { return };
+        let Some(entry) = self.jobs.get(uid) else { return };
+        if entry.write.is_some() {
+            return self.write_again(uid, now, batch);
+        }
         let job = entry.job.clone();
         let pool = entry.waits().then(|| plan::choose(&job, &self.pools, &self.settings.operator_namespace));
         let pool = pool.map(|chosen| chosen.map(|pool| pool.identity.key.clone()));
@@ -208,14 +180,7 @@ impl World {
         {
             self.condemn_worker_of(uid, now);
         }
-        self.write(job, decision, batch);
-    }
-
-    fn write(&mut self, job: &Job, decision: Decision, batch: &mut Batch) {
-        if let Some(entry) = self.jobs.get_mut(&job.identity.uid) {
-            entry.in_flight = true;
-            batch.push(Action::Decide { job: job.clone(), decision });
-        }
+        self.write(job, decision, now, batch);
     }
 
     /// Gives a queued job to an idle worker. Both are taken from now on, before the write is under way.
@@ -226,7 +191,7 @@ impl World {
         self.dequeue(uid);
         self.hold(uid, Some(seat.uid.clone()), now);
         self.timers.set(Subject::Job(uid.clone()), None);
-        self.write(&job, Decision::Assign(seat), batch);
+        self.write(&job, Decision::Assign(seat), now, batch);
     }
 
     fn fate(&self, entry: &JobEntry) -> Fate {
@@ -269,7 +234,7 @@ impl World {
 }
 
 /// The worker that runs the job. Workers let go of a job that is being deleted, though a finalizer may keep it for long.
-fn holder(job: &Job) -> Option<Uid> {
+pub(super) fn holder(job: &Job) -> Option<Uid> {
     let status = job.status().filter(|status| status.phase == Some(Phase::Processing))?;
     if job.is_being_deleted() {
         return None;

@@ -10,6 +10,7 @@ mod relist;
 mod tests;
 mod timers;
 mod workers;
+mod writes;
 
 pub(crate) use batch::{Batch, MOST_IN_FLIGHT};
 
@@ -89,13 +90,13 @@ impl World {
         self.dirty_pools.extend(self.indexes.keys().cloned());
     }
 
-    /// This replica must not write any more, and what it had under way is abandoned.
+    /// This replica must not write any more. What it had under way may be carried out all the same.
     pub(crate) fn end_term(&mut self, now: Timestamp) {
         self.leading = false;
         self.notices.clear();
         let jobs: Vec<Uid> = self.jobs.keys().cloned().collect();
         for uid in jobs {
-            self.forget_write(&uid, now);
+            self.abandon_write(&uid, now);
         }
         let workers: Vec<Uid> = self.workers.keys().cloned().collect();
         for uid in workers {

@@ -139,7 +139,7 @@ impl World {
         while !batch.is_full() {
             let Some(index) = self.indexes.get(key) else { return };
             let mut places = index.queue.iter();
-            let free = |place: &&Place| self.jobs.get(&place.uid).is_some_and(|entry| !entry.in_flight);
+            let free = |place: &&Place| self.jobs.get(&place.uid).is_some_and(|entry| entry.write.is_none());
             let job = places.find(free).map(|place| place.uid.clone());
             let seat = index.idle.last().and_then(|(_, worker)| self.seat(worker, key));
             let (Some(job), Some(seat)) = (job, seat) else { return };

@@ -34,9 +34,17 @@ enum Op {
     Answer(usize),
     /// One request is lost on its way.
     Lose(usize),
+    /// One write is carried out, but its answer is lost.
+    LoseAnswer(usize),
+    /// One write times out and may be carried out later.
+    Delay(usize),
+    /// One write that timed out is carried out.
+    Land(usize),
     Pass(i32),
-    /// Another replica takes over, with the caches as they are.
+    /// Another replica takes over, with the caches as they are, and lists what runs.
     TakeOver,
+    /// Its lists are answered.
+    Lead,
     Restart,
 }
 
@@ -56,9 +64,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any.clone().prop_map(Op::PodCrashed),
         6 => (1..5_usize).prop_map(Op::Deliver),
         8 => any.clone().prop_map(Op::Answer),
-        1 => any.prop_map(Op::Lose),
+        1 => any.clone().prop_map(Op::Lose),
+        2 => any.clone().prop_map(Op::LoseAnswer),
+        2 => any.clone().prop_map(Op::Delay),
+        2 => any.prop_map(Op::Land),
         2 => (1..20_i32).prop_map(Op::Pass),
         1 => Just(Op::TakeOver),
+        2 => Just(Op::Lead),
         1 => Just(Op::Restart),
     ]
 }
@@ -77,8 +89,12 @@ impl Sim {
             Op::Deliver(n) => self.deliver(n),
             Op::Answer(n) => self.answer(n),
             Op::Lose(n) => self.lose(n),
+            Op::LoseAnswer(n) => self.lose_answer(n),
+            Op::Delay(n) => self.delay(n),
+            Op::Land(n) => self.land(n),
             Op::Pass(seconds) => self.now = seconds_after(self.now, seconds),
             Op::TakeOver => self.take_over(),
+            Op::Lead => self.lead(),
             Op::Restart => self.restart(),
         }
         self.plan();
@@ -103,6 +119,8 @@ impl Sim {
 
     /// Everything works: answers come, pods start, jobs complete.
     fn calm_round(&mut self) {
+        self.lead();
+        self.late.clear();
         self.deliver(usize::MAX);
         self.plan();
         while !self.requests.is_empty() {
@@ -337,7 +355,7 @@ fn a_pod_on_a_node_that_does_not_answer_holds_its_place_only_until_it_should_be_
 }
 
 fn without_an_answer(applied: Applied) -> Applied {
-    let unknown = || ApplyError::Unknown("timed out".into());
+    let unknown = || ApplyError::Unknown("timed out".to_owned().into());
     match applied {
         Applied::WorkerCreated { pool, name, .. } => {
             Applied::WorkerCreated { pool, name, result: Err(unknown()) }
@@ -414,4 +432,31 @@ fn the_workers_of_a_pool_that_was_made_anew_get_no_job_of_the_next() {
     sim.plan();
     assert!(!sim.asks_for(assigns), "{:?}", sim.requests);
     assert!(sim.asks_for(deletes), "{:?}", sim.requests);
+}
+
+#[test]
+fn a_worker_is_not_given_away_while_an_assignment_to_it_may_still_be_carried_out() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.pool.spec.replicas.max = 1;
+    sim.restart();
+    sim.report(0, Outcome::Succeeded, None);
+    sim.create_job(0);
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    for _ in 0..3 {
+        assert_eq!(sim.requests.iter().filter(|action| assigns(action)).count(), 1, "{:?}", sim.requests);
+        let request = sim.requests.iter().position(assigns).unwrap();
+        sim.requests.drain(..request);
+        sim.act(Op::Delay(0));
+        assert!(!sim.asks_for(assigns), "a write storm: {:?}", sim.requests);
+        sim.now = sim.world.next_time().unwrap();
+        sim.plan();
+    }
+    sim.act(Op::Land(0));
+    sim.check().unwrap();
+    sim.quiesce();
+    sim.check().unwrap();
+    let runs = sim.jobs.values().filter(|job| job.phase() == Phase::Processing);
+    assert_eq!(runs.count(), 1);
 }

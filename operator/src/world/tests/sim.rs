@@ -29,6 +29,10 @@ pub(super) struct Sim {
     pub(super) pool: WorkerPool,
     pub(super) events: VecDeque<Observed>,
     pub(super) requests: Vec<Action>,
+    /// Writes about jobs that nobody waits for any more, and that may be carried out yet.
+    pub(super) late: Vec<Action>,
+    /// What a new leader has listed and does not know yet.
+    pub(super) caught_up: Option<Vec<Observed>>,
     pub(super) writes: usize,
 }
 
@@ -53,7 +57,7 @@ impl Sim {
             },
         }));
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let (jobs, pods, events, requests) = Default::default();
+        let (jobs, pods, events, requests, late) = Default::default();
         let mut sim = Self {
             world: world(),
             now,
@@ -63,6 +67,8 @@ impl Sim {
             pool: pool.unwrap(),
             events,
             requests,
+            late,
+            caught_up: None,
             writes: 0,
         };
         sim.restart();
@@ -73,6 +79,8 @@ impl Sim {
     pub(super) fn restart(&mut self) {
         self.world = world();
         self.requests.clear();
+        self.late.clear();
+        self.caught_up = None;
         self.events.clear();
         let jobs =
             self.jobs.values().cloned().map(|job| Observed::Job(Event::InitApply(DeserializeGuard(Ok(job)))));
@@ -93,10 +101,11 @@ impl Sim {
         self.world.begin_term();
     }
 
-    /// The new leader's caches lag, but it lists what runs before it decides.
+    /// The new leader's caches lag, but it lists what runs before it decides. What was under way before may be carried out yet.
     pub(super) fn take_over(&mut self) {
         self.world.end_term(self.now);
-        self.requests.clear();
+        let requests = std::mem::take(&mut self.requests);
+        self.late.extend(requests.into_iter().filter(is_about_a_job));
         let runs = |job: &&GenerationJob| job.phase() == Phase::Processing;
         let jobs = self
             .jobs
@@ -106,14 +115,19 @@ impl Sim {
             .map(|job| Observed::Job(Event::Apply(DeserializeGuard(Ok(job)))));
         let pods =
             self.pods.values().cloned().map(|pod| Observed::Worker(Event::Apply(DeserializeGuard(Ok(pod)))));
-        let all: Vec<_> = pods.chain(jobs).collect();
-        all.into_iter().for_each(|event| self.world.observe(event, self.now));
+        self.caught_up = Some(pods.chain(jobs).collect());
+    }
+
+    /// The new leader gets the answer to its lists.
+    pub(super) fn lead(&mut self) {
+        let Some(news) = self.caught_up.take() else { return };
+        news.into_iter().for_each(|event| self.world.observe(event, self.now));
         self.world.begin_term();
     }
 
     pub(super) fn plan(&mut self) {
         let mut batch = Batch::new(self.requests.len());
-        if self.requests.len() < MOST_IN_FLIGHT {
+        if self.requests.len() < MOST_IN_FLIGHT && self.caught_up.is_none() {
             self.world.plan(self.now, &mut batch);
         }
         let actions = batch.into_actions();
@@ -217,18 +231,49 @@ impl Sim {
         self.world.settle(applied, self.now);
     }
 
-    /// Jobs are read back then; of the rest the answer is an error.
+    /// A request is lost on its way.
     pub(super) fn lose(&mut self, n: usize) {
-        if self.requests.is_empty() {
-            return;
+        if !self.requests.is_empty() {
+            let request = self.requests.remove(n % self.requests.len());
+            self.time_out(request);
         }
-        let unknown = || ApplyError::Unknown("timed out".into());
-        let applied = match self.requests.remove(n % self.requests.len()) {
+    }
+
+    /// A write about a job is carried out, but its answer is lost.
+    pub(super) fn lose_answer(&mut self, n: usize) {
+        if let Some(request) = self.take_write(n) {
+            self.carry_out(request.clone());
+            self.time_out(request);
+        }
+    }
+
+    /// A write about a job times out on its way and may be carried out later.
+    pub(super) fn delay(&mut self, n: usize) {
+        if let Some(request) = self.take_write(n) {
+            self.late.push(request.clone());
+            self.time_out(request);
+        }
+    }
+
+    /// A write that timed out is carried out.
+    pub(super) fn land(&mut self, n: usize) {
+        if !self.late.is_empty() {
+            let request = self.late.remove(n % self.late.len());
+            self.carry_out(request);
+        }
+    }
+
+    fn take_write(&mut self, n: usize) -> Option<Action> {
+        let writes: Vec<usize> =
+            (0..self.requests.len()).filter(|request| is_about_a_job(&self.requests[*request])).collect();
+        Some(self.requests.remove(*writes.get(n % writes.len().max(1))?))
+    }
+
+    fn time_out(&mut self, request: Action) {
+        let unknown = || ApplyError::Unknown("timed out".to_owned().into());
+        let applied = match request {
             Action::Decide { job, .. } => {
-                let uid = job.identity.uid;
-                let stored = self.jobs.get(&*uid).cloned();
-                let stored = stored.map_or(Stored::Gone, |job| Stored::There(Job::new(job).unwrap()));
-                Applied::Decided { uid, result: Ok(stored), notice: None }
+                Applied::Decided { uid: job.identity.uid, result: Err(unknown()), notice: None }
             }
             Action::CreateWorker { pool, name } => {
                 Applied::WorkerCreated { pool: pool.identity.key, name, result: Err(unknown()) }
@@ -296,7 +341,7 @@ impl Sim {
     pub(super) fn decide(&mut self, job: &Job, decision: &Decision) -> Result<Stored, ApplyError> {
         let Some(mut object) = self.jobs.get(&*job.identity.uid).cloned() else { return Ok(Stored::Gone) };
         if object.metadata.resource_version != Some(job.identity.version.to_string()) {
-            return Err(ApplyError::Conflict);
+            return Ok(Stored::There(Job::new(object).unwrap()));
         }
         match decision {
             Decision::DeadLetter => {
@@ -333,4 +378,8 @@ pub(super) fn in_state(mut pod: Pod, phase: &str, ready: bool) -> Pod {
 
 pub(super) fn is_over(pod: &Pod) -> bool {
     pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Failed"))
+}
+
+fn is_about_a_job(action: &Action) -> bool {
+    matches!(action, Action::Decide { .. })
 }
