@@ -28,6 +28,16 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long a new leader waits before it asks again for what it must know.
 const CATCH_UP_AGAIN: Duration = Duration::from_secs(1);
 
+/// How far this replica is on its way to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Term {
+    Standby,
+    /// It holds the Lease. Before it decides it must know what the last leader wrote, which its watches may not show yet.
+    Elected,
+    CatchesUp,
+    Leads,
+}
+
 /// The scheduler's parts.
 pub(crate) struct Scheduler {
     pub(crate) settings: Arc<Settings>,
@@ -47,31 +57,38 @@ impl Scheduler {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut writes = FuturesUnordered::new();
         let mut catch_up: BoxFuture<'static, Vec<Observed>> = pending().boxed();
-        let mut leads = false;
+        let mut term = Term::Standby;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = self.role.changed() => {
-                    leads = false;
+                Ok(()) = self.role.changed() => {
+                    term = self.next_term();
                     writes.clear();
                     world.end_term(Timestamp::now());
-                    catch_up = self.prepare_term();
+                    catch_up = pending().boxed();
                 }
                 news = &mut catch_up => {
                     catch_up = pending().boxed();
-                    news.into_iter().for_each(|news| world.observe(news, Timestamp::now()));
-                    world.begin_term();
-                    leads = true;
+                    term = Term::Elected;
+                    if world.end_catch_up(news, Timestamp::now()) {
+                        world.begin_term();
+                        term = Term::Leads;
+                    }
                 }
                 Some(news) = observed.next() => world.observe(news, Timestamp::now()),
                 Some(applied) = writes.next(), if !writes.is_empty() => world.settle(applied, Timestamp::now()),
                 _ = heartbeat.tick() => self.vouch(),
                 // Without room for a write nothing is planned, so that a time that has come would come again at once.
-                () = until(world.next_time()), if leads && writes.len() < MOST_IN_FLIGHT => {}
+                () = until(world.next_time()), if term == Term::Leads && writes.len() < MOST_IN_FLIGHT => {}
+            }
+            if term == Term::Elected && world.may_catch_up() {
+                world.begin_catch_up();
+                catch_up = self.catch_up();
+                term = Term::CatchesUp;
             }
             if world.is_complete() {
                 self.health.set_ready();
-                if leads {
+                if term == Term::Leads {
                     let actions = self.plan(&mut world, writes.len());
                     writes.extend(actions.into_iter().map(|action| self.apply(action)));
                 }
@@ -83,26 +100,30 @@ impl Scheduler {
         }
     }
 
-    /// What a new leader does first; nothing for a standby.
-    fn prepare_term(&self) -> BoxFuture<'static, Vec<Observed>> {
-        let role = *self.role.borrow();
+    fn next_term(&mut self) -> Term {
+        let role = *self.role.borrow_and_update();
         self.metrics.leader.set(i64::from(role == Role::Leader));
-        let scope = self.scope.clone();
         match role {
-            Role::Standby => pending().boxed(),
-            Role::Leader => async move {
-                loop {
-                    match scope.catch_up().await {
-                        Ok(news) => return news,
-                        Err(error) => {
-                            tracing::warn!(%error, "a new leader cannot see what runs; trying again")
-                        }
-                    }
-                    tokio::time::sleep(CATCH_UP_AGAIN).await;
-                }
-            }
-            .boxed(),
+            Role::Standby => Term::Standby,
+            Role::Leader => Term::Elected,
         }
+    }
+
+    /// What runs, as a new leader has to know it; asks until there is an answer.
+    fn catch_up(&self) -> BoxFuture<'static, Vec<Observed>> {
+        let scope = self.scope.clone();
+        async move {
+            loop {
+                match scope.catch_up().await {
+                    Ok(news) => return news,
+                    Err(error) => {
+                        tracing::warn!(%error, "a new leader cannot see what runs; trying again");
+                    }
+                }
+                tokio::time::sleep(CATCH_UP_AGAIN).await;
+            }
+        }
+        .boxed()
     }
 
     fn plan(&self, world: &mut World, in_flight: usize) -> Vec<Action> {

@@ -70,7 +70,9 @@ impl World {
     pub(super) fn observe_job(&mut self, job: Job, now: Timestamp) {
         let uid = job.identity.uid.clone();
         let known = self.jobs.get(&uid);
-        if known.is_some_and(|known| known.job.identity.version >= job.identity.version) {
+        if self.relists.is_gone(&uid)
+            || known.is_some_and(|known| known.job.identity.version >= job.identity.version)
+        {
             return;
         }
         let ran = known.is_some_and(|known| !known.job.object.is_finished());
@@ -103,6 +105,7 @@ impl World {
     }
 
     pub(super) fn remove_job(&mut self, uid: &Uid, now: Timestamp) {
+        self.relists.gone(uid);
         self.hold(uid, None, now);
         self.dequeue(uid);
         self.timers.set(Subject::Job(uid.clone()), None);

@@ -18,6 +18,16 @@ pub(super) struct Relists {
     jobs: Relist,
     pools: Relist,
     workers: Relist,
+    catch_up: Option<CatchUp>,
+}
+
+/// What the watches showed since a new leader asked for its own lists of jobs and workers.
+#[derive(Debug, Default)]
+struct CatchUp {
+    /// What was seen to go: the leader's lists, which may be older, must not bring it back.
+    gone: HashSet<Uid>,
+    /// A watch listed everything anew: what it does not show may be gone, or too new for it.
+    outdated: bool,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +40,29 @@ struct Relist {
 impl Relists {
     pub(super) fn all_done(&self) -> bool {
         self.jobs.done && self.pools.done && self.workers.done
+    }
+
+    /// Whether what the jobs and workers are is being listed.
+    fn are_under_way(&self) -> bool {
+        !self.jobs.done || !self.workers.done || self.jobs.seen.is_some() || self.workers.seen.is_some()
+    }
+
+    fn restarted(&mut self) {
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.outdated = true;
+        }
+    }
+
+    /// Remembers that an object went, for as long as something older may yet be taken in.
+    pub(super) fn gone(&mut self, uid: &Uid) {
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.gone.insert(uid.clone());
+        }
+    }
+
+    /// Whether the object was seen to go.
+    pub(super) fn is_gone(&self, uid: &Uid) -> bool {
+        self.catch_up.as_ref().is_some_and(|catch_up| catch_up.gone.contains(uid))
     }
 
     /// A list that is under way may be older than this write of ours.
@@ -52,6 +85,26 @@ enum Step<T> {
 }
 
 impl World {
+    /// Whether a new leader may ask for its own lists: while the watches list, none of both could be told to be the newer.
+    pub(crate) fn may_catch_up(&self) -> bool {
+        !self.relists.are_under_way()
+    }
+
+    /// A new leader asks for its own lists.
+    pub(crate) fn begin_catch_up(&mut self) {
+        self.relists.catch_up = Some(CatchUp::default());
+    }
+
+    /// Takes in a new leader's own lists. Says whether they can be relied on; otherwise it is to ask again.
+    pub(crate) fn end_catch_up(&mut self, news: Vec<Observed>, now: Timestamp) -> bool {
+        let usable = self.relists.catch_up.as_ref().is_some_and(|catch_up| !catch_up.outdated);
+        if usable {
+            news.into_iter().for_each(|news| self.observe(news, now));
+        }
+        self.relists.catch_up = None;
+        usable
+    }
+
     /// Takes in what a watch showed.
     pub(crate) fn observe(&mut self, observed: Observed, now: Timestamp) {
         match observed {
@@ -73,7 +126,10 @@ impl World {
 
     fn step_jobs(&mut self, step: Step<Job>, now: Timestamp) {
         match step {
-            Step::ListBegins => self.relists.jobs.begin(),
+            Step::ListBegins => {
+                self.relists.jobs.begin();
+                self.relists.restarted();
+            }
             Step::ListEnds => {
                 let seen = self.relists.jobs.end();
                 let gone: Vec<Uid> = self.jobs.keys().filter(|uid| !seen.contains(*uid)).cloned().collect();
@@ -90,7 +146,10 @@ impl World {
 
     fn step_workers(&mut self, step: Step<Worker>, now: Timestamp) {
         match step {
-            Step::ListBegins => self.relists.workers.begin(),
+            Step::ListBegins => {
+                self.relists.workers.begin();
+                self.relists.restarted();
+            }
             Step::ListEnds => {
                 let seen = self.relists.workers.end();
                 let gone: Vec<Uid> =

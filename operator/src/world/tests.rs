@@ -5,12 +5,14 @@ mod sim;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::runtime::watcher::Event;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase};
 
 use super::*;
 use crate::apply::ApplyError;
+use crate::observe::Observed;
 use crate::plan::Decision;
 use crate::time::seconds_after;
 use sim::{MAX_WORKERS, Sim, in_state, is_over, respec};
@@ -459,4 +461,27 @@ fn a_worker_is_not_given_away_while_an_assignment_to_it_may_still_be_carried_out
     sim.check().unwrap();
     let runs = sim.jobs.values().filter(|job| job.phase() == Phase::Processing);
     assert_eq!(runs.count(), 1);
+}
+
+#[test]
+fn what_went_while_a_new_leader_listed_what_runs_does_not_come_back() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.take_over();
+    sim.with_pod(0, |_| None);
+    sim.with_job(0, |_| None);
+    sim.deliver(usize::MAX);
+    sim.lead();
+    assert!(sim.world.jobs.is_empty() && sim.world.workers.is_empty(), "{:?}", sim.world);
+}
+
+#[test]
+fn a_new_leader_lists_what_runs_again_when_a_watch_did_so_meanwhile() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.take_over();
+    sim.world.observe(Observed::Worker(Event::Init), sim.now);
+    assert!(!sim.world.may_catch_up(), "which list is the newer one?");
+    sim.world.observe(Observed::Worker(Event::InitDone), sim.now);
+    let listed_before = sim.caught_up.take().unwrap();
+    assert!(!sim.world.end_catch_up(listed_before, sim.now));
+    assert!(sim.world.workers.is_empty(), "the pod went before the watch listed");
 }

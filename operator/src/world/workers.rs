@@ -67,7 +67,9 @@ impl World {
     pub(super) fn observe_worker(&mut self, worker: Worker, now: Timestamp) {
         let uid = worker.identity.uid.clone();
         let known = self.workers.get(&uid);
-        if known.is_some_and(|known| known.worker.identity.version >= worker.identity.version) {
+        if self.relists.is_gone(&uid)
+            || known.is_some_and(|known| known.worker.identity.version >= worker.identity.version)
+        {
             return;
         }
         let ended_before = known.is_some_and(|known| known.worker.life.is_over());
@@ -96,6 +98,7 @@ impl World {
     }
 
     pub(super) fn remove_worker(&mut self, uid: &Uid) {
+        self.relists.gone(uid);
         self.stand(uid, Standing::Absent, false);
         let Some(entry) = self.workers.remove(uid) else { return };
         self.index(&entry.worker.pool).removed(uid);

@@ -116,12 +116,13 @@ impl Sim {
         let pods =
             self.pods.values().cloned().map(|pod| Observed::Worker(Event::Apply(DeserializeGuard(Ok(pod)))));
         self.caught_up = Some(pods.chain(jobs).collect());
+        self.world.begin_catch_up();
     }
 
     /// The new leader gets the answer to its lists.
     pub(super) fn lead(&mut self) {
         let Some(news) = self.caught_up.take() else { return };
-        news.into_iter().for_each(|event| self.world.observe(event, self.now));
+        assert!(self.world.end_catch_up(news, self.now));
         self.world.begin_term();
     }
 
