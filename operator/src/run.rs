@@ -23,6 +23,9 @@ pub enum RunError {
     /// The address for health and metrics is not free, or its server failed.
     #[error("cannot serve health and metrics on {0}: {1}; set LISTEN to a free address")]
     Serve(std::net::SocketAddr, #[source] std::io::Error),
+    /// A part of the process ended though nothing asked it to: a fault of the program. The other replica takes over.
+    #[error("{0} ended by itself, which is a fault of this program; its log says more")]
+    Ended(&'static str),
     /// A metric was registered twice.
     #[error("cannot register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -64,15 +67,57 @@ pub async fn run(
     campaigning.spawn(Candidate::new(client, &settings).campaign(role_sender, resign.clone()));
     serving.spawn(trellis_telemetry::serve(listener, registry, health, close.clone().cancelled_owned()));
 
-    tokio::select! {
-        () = shutdown => {}
-        Some(Ok(served)) = serving.join_next() => served.map_err(failed)?,
-    }
+    let result = tokio::select! {
+        () = shutdown => Ok(()),
+        _ = scheduling.join_next() => Err(RunError::Ended("the scheduler")),
+        _ = campaigning.join_next() => Err(RunError::Ended("the campaign for the Lease")),
+        Some(served) = serving.join_next() => {
+            Err(served.map_or(RunError::Ended("the server"), |served| match served {
+                Ok(()) => RunError::Ended("the server"),
+                Err(error) => failed(error),
+            }))
+        }
+    };
     stop.cancel();
     while scheduling.join_next().await.is_some() {}
     resign.cancel();
     while campaigning.join_next().await.is_some() {}
     close.cancel();
     while serving.join_next().await.is_some() {}
-    Ok(())
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use clap::Parser as _;
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// Runs against an API server that is not available, until the part that asks for `resource` panics.
+    async fn run_until_a_panic(resource: &'static str) -> RunError {
+        let service = tower::service_fn(move |request: Request<Body>| async move {
+            assert!(!request.uri().path().contains(resource), "a fault of the program");
+            Ok::<_, Infallible>(Response::builder().status(503).body(Body::empty()).unwrap())
+        });
+        let settings = Settings::parse_from([
+            "",
+            "--operator-namespace=a",
+            "--pod-name=p",
+            "--output-uri=gs://b",
+            "--listen=127.0.0.1:0",
+        ]);
+        run(Client::new(service, "a"), settings, std::future::pending()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_replica_of_which_a_part_panics_ends_so_that_another_takes_over() {
+        let error = run_until_a_panic("leases").await;
+        assert!(matches!(error, RunError::Ended("the campaign for the Lease")), "{error}");
+        let error = run_until_a_panic("workerpools").await;
+        assert!(matches!(error, RunError::Ended("the scheduler")), "{error}");
+    }
 }
