@@ -31,6 +31,8 @@ pub(crate) struct Model(Arc<Mutex<Pipeline>>);
 pub(crate) struct Asset {
     pub(crate) files: Vec<File>,
     pub(crate) timings: Vec<StageTiming>,
+    /// Of the device, in bytes.
+    pub(crate) peak_memory: Option<u64>,
 }
 
 impl Model {
@@ -80,8 +82,9 @@ fn make(
     let request = Request { input, options: Options { outputs, ..options(order) } };
     let assets = pipeline.generate(&request, &mut observe)?;
 
-    let mut made = Asset { files: Vec::new(), timings: Vec::new() };
+    let mut made = Asset { files: Vec::new(), timings: Vec::new(), peak_memory: None };
     if let Some(first) = assets.first() {
+        made.peak_memory = first.peak_memory;
         made.timings.extend(first.timings.iter().map(|timing| timed(timing.stage.name(), timing.duration)));
     }
     let (mut finish, mut export, mut preview) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);

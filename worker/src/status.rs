@@ -27,6 +27,8 @@ pub(crate) struct Product {
     pub(crate) folder: String,
     pub(crate) outputs: Vec<OutputFile>,
     pub(crate) timings: Vec<StageTiming>,
+    /// Of the device, in bytes.
+    pub(crate) peak_memory: Option<i64>,
     pub(crate) seed: i64,
 }
 
@@ -40,6 +42,7 @@ pub(crate) fn complete(job: &mut GenerationJob, product: &Product) {
     status.phase = Some(Phase::Completed);
     status.outputs = product.outputs.clone();
     status.timings = product.timings.clone();
+    status.peak_memory_bytes = product.peak_memory;
     status.seed = Some(product.seed);
     status.start_time = Some(MicroTime(period.start));
     status.completion_time = Some(MicroTime(period.end));
@@ -108,6 +111,7 @@ mod tests {
             folder: "gs://b/shop/a/1".into(),
             outputs: vec![output],
             timings: vec![timing],
+            peak_memory: Some(1 << 30),
             seed: 7,
         }
     }
@@ -121,8 +125,8 @@ mod tests {
         assert_eq!(status.phase, Some(Phase::Completed));
         assert_eq!(status.outputs, product().outputs);
         assert_eq!(
-            (status.seed, &status.start_time, &status.completion_time),
-            (Some(7), &Some(at(20)), &Some(at(30)))
+            (status.seed, status.peak_memory_bytes, &status.start_time, &status.completion_time),
+            (Some(7), Some(1 << 30), &Some(at(20)), &Some(at(30)))
         );
         assert_eq!(status.progress, None);
         assert!(conditions::is_true(&status.conditions, READY));

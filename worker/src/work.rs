@@ -57,6 +57,7 @@ pub(crate) async fn run(
         return Ok(None);
     };
     timings.extend(asset.timings);
+    let peak_memory = asset.peak_memory.and_then(|bytes| i64::try_from(bytes).ok());
 
     let began = Instant::now();
     progress.send_replace(Progress { stage: UPLOAD, percent: 95 });
@@ -67,8 +68,14 @@ pub(crate) async fn run(
     context.metrics.timed(&timings);
 
     let period = Period { start, end: Timestamp::now() };
-    let mut product =
-        Product { period, folder: folder.uri.to_string(), outputs, timings, seed: order.seed.into() };
+    let mut product = Product {
+        period,
+        folder: folder.uri.to_string(),
+        outputs,
+        timings,
+        peak_memory,
+        seed: order.seed.into(),
+    };
     let mut completed = job;
     status::complete(&mut completed, &product);
     product.outputs.push(folder.store_manifest(&context.storage, &completed).await?);

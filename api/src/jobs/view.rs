@@ -156,6 +156,8 @@ pub(crate) struct Job {
     pub outputs: Vec<OutputView>,
     /// How long each stage took.
     pub timings: Vec<Timing>,
+    /// The most memory of the worker's GPU, or without one of the worker, that was held meanwhile.
+    pub peak_memory_bytes: Option<i64>,
     /// Where to go on.
     pub links: Links,
 }
@@ -245,6 +247,7 @@ impl From<&GenerationJob> for Job {
                 .into_iter()
                 .map(|timing| Timing { stage: timing.stage, milliseconds: timing.milliseconds })
                 .collect(),
+            peak_memory_bytes: status.peak_memory_bytes,
             links: links(job),
         }
     }

@@ -68,6 +68,11 @@ pub struct GenerationJobStatus {
     #[schemars(length(max = 32))]
     pub timings: Vec<StageTiming>,
 
+    /// The most memory of the worker's GPU, or without one of the worker, that was held while the completed attempt ran, the model's
+    /// included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<i64>,
+
     /// The seed that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,

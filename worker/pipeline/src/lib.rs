@@ -15,6 +15,7 @@ pub mod finish;
 mod finite;
 pub mod flexicubes;
 pub mod gpu;
+pub mod host;
 pub mod image;
 mod kernels;
 pub mod nn;

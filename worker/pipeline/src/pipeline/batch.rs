@@ -282,6 +282,7 @@ impl<'a> Batch<'a> {
                 sample: sample.number,
                 voxels: voxel_count(&sample.voxels) as usize,
                 timings: run.timings.clone(),
+                peak_memory: run.peak_memory,
             });
             results[sample.job].push(asset);
         }

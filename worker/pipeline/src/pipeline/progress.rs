@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Cuda, Device};
 
-use crate::{Error, Result};
+use crate::{Error, Result, gpu, host};
 
 /// The stages of a request, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,11 +76,14 @@ pub(super) struct Run<'a, 'o> {
     observer: &'a mut Observer<'o>,
     device: Device,
     pub(super) timings: Vec<StageTiming>,
+    /// The most memory of the device that was held, in bytes, where it can be told.
+    pub(super) peak_memory: Option<u64>,
 }
 
 impl<'a, 'o> Run<'a, 'o> {
     pub(super) fn new(device: Device, observer: &'a mut Observer<'o>) -> Self {
-        Self { observer, device, timings: Vec::new() }
+        host::forget_peak();
+        Self { observer, device, timings: Vec::new(), peak_memory: None }
     }
 
     /// Runs one stage and takes its time. `work` is given the function to call after each part of the stage, with the parts done and
@@ -105,6 +108,15 @@ impl<'a, 'o> Run<'a, 'o> {
             Cuda::synchronize(index as i64);
         }
         self.timings.push(StageTiming { stage, duration: start.elapsed() });
+        self.peak_memory = self.peak_memory.max(held(self.device));
         Ok(result)
+    }
+}
+
+/// What was held of a device's memory so far. Of a GPU's it is what anybody holds now: libtorch keeps what a stage has used.
+fn held(device: Device) -> Option<u64> {
+    match gpu::memory(device) {
+        Some(memory) => Some(memory.total - memory.free),
+        None => host::peak(),
     }
 }

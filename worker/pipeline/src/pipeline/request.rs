@@ -72,4 +72,7 @@ pub struct Asset {
     pub voxels: usize,
     /// How long each stage took for all that were made with it.
     pub timings: Vec<StageTiming>,
+    /// The most memory of the device that was held meanwhile, in bytes, the model's included: on a GPU by anybody, on the CPU by this
+    /// process. `None`: the system does not tell.
+    pub peak_memory: Option<u64>,
 }

@@ -52,6 +52,8 @@ struct Report {
     assets: Vec<AssetReport>,
     load_milliseconds: u128,
     stages: Vec<StageReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_memory_bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -86,13 +88,17 @@ pub(crate) fn run(input: Input, arguments: &RequestArguments) -> Result<()> {
     })?;
     bar.say("save");
     let stages = assets.first().map(stages).unwrap_or_default();
+    let peak_memory_bytes = assets.first().and_then(|asset| asset.peak_memory);
     let save = |asset: Asset| {
         let (sample, voxels) = (asset.sample, asset.voxels);
         Ok(AssetReport { sample, voxels, saved: plan.save(asset, arguments.quality)? })
     };
     let assets = assets.into_iter().map(save).collect::<Result<_>>()?;
     drop(bar);
-    print(&Report { seed: arguments.seed, assets, load_milliseconds, stages }, arguments.json);
+    print(
+        &Report { seed: arguments.seed, assets, load_milliseconds, stages, peak_memory_bytes },
+        arguments.json,
+    );
     Ok(())
 }
 
@@ -135,5 +141,7 @@ fn print(report: &Report, json: bool) {
         println!("{}: {}, {} bytes", file.path.display(), file.content, file.bytes);
     }
     let total: u128 = report.stages.iter().map(|stage| stage.milliseconds).sum();
-    println!("made in {:.1} s (seed {})", total as f64 / 1000.0, report.seed);
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let memory = report.peak_memory_bytes.map(|bytes| format!(", {:.1} GiB of memory held", gib(bytes)));
+    println!("made in {:.1} s (seed {}){}", total as f64 / 1000.0, report.seed, memory.unwrap_or_default());
 }

@@ -12,7 +12,7 @@ use trellis::slat::{FlowOnGrid, MeshDecoder, SlatFlow};
 use trellis::sparse::{Grid, SparseTensor};
 use trellis::sparse_structure::{SparseStructureDecoder, SparseStructureFlow};
 use trellis::weights::Placement;
-use trellis::{Error, Result, gpu};
+use trellis::{Error, Result, gpu, host};
 
 use super::shape::Shape;
 
@@ -85,7 +85,7 @@ impl Models {
             number: number + 1,
             voxels: voxels.size2()?.0,
             milliseconds: start.elapsed().as_secs_f64() * 1000.0,
-            host_mib: resident().map(mib),
+            host_mib: host::resident().map(mib),
             gpu_mib: gpu::memory(self.device).map(|memory| mib(memory.total - memory.free)),
         })
     }
@@ -114,13 +114,6 @@ impl Models {
             result => result.map(drop),
         }
     }
-}
-
-/// What the process holds of the host's memory, where the system tells.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 impl fmt::Display for Soak {
