@@ -46,6 +46,7 @@ impl Order {
             }
             None => rand::random(),
         };
+        let formats: Vec<_> = spec.output.formats.iter().copied().map(file_format).collect();
         Ok(Self {
             input: input(spec)?,
             seed,
@@ -53,8 +54,8 @@ impl Order {
                 .map_err(|_| Failure::invalid("spec.sampling.samples is negative"))?,
             sparse_structure: sampling(spec, spec.sampling.sparse_structure.as_ref()),
             structured_latent: sampling(spec, spec.sampling.structured_latent.as_ref()),
-            formats: spec.output.formats.iter().copied().map(file_format).collect(),
-            finish: finish(spec),
+            finish: finish(spec).for_files(&formats),
+            formats,
             preview: spec.output.preview,
         })
     }

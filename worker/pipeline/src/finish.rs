@@ -46,6 +46,13 @@ pub fn is_of_gaussians(format: Format) -> bool {
 }
 
 impl Finish {
+    /// As it is, but without a texture where no file of these formats shows one.
+    #[must_use]
+    pub fn for_files(self, formats: &[Format]) -> Self {
+        let textured = formats.iter().any(|format| format.holds_textures());
+        Self { texture_size: if textured { self.texture_size } else { 0 }, ..self }
+    }
+
     /// What must be decoded for files of these formats. A texture shows Gaussians, where the model `has_gaussians`.
     pub fn outputs(self, formats: &[Format], has_gaussians: bool) -> Outputs {
         let mesh = formats.iter().any(|format| !is_of_gaussians(*format));
@@ -114,5 +121,25 @@ impl Finished {
     /// [`Error::Empty`] when there is nothing.
     pub fn look(&self) -> Result<AssetRef<'_>> {
         self.held_by(Format::Glb).or_else(|_| self.held_by(Format::Splat))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_texture_that_no_file_shows_is_not_made() {
+        let finish = Finish::from(Quality::Balanced);
+        let stl = finish.for_files(&[Format::Stl]);
+        assert_eq!(stl, Finish { texture_size: 0, ..finish });
+        // Nor are the Gaussians that would colour it.
+        assert_eq!(
+            stl.outputs(&[Format::Stl], true),
+            Outputs { mesh: true, gaussians: false, radiance_field: false }
+        );
+        for shown in [Format::Glb, Format::Obj, Format::Usdz] {
+            assert_eq!(finish.for_files(&[Format::Stl, Format::Ply, shown]), finish);
+        }
     }
 }

@@ -92,6 +92,7 @@ struct Facts {
     extension: &'static str,
     meshes: bool,
     gaussians: bool,
+    textures: bool,
     readable: bool,
 }
 
@@ -101,16 +102,16 @@ impl Format {
         [Self::Glb, Self::Obj, Self::Ply, Self::Splat, Self::Spz, Self::Stl, Self::Usdz];
 
     const fn facts(self) -> Facts {
-        let (name, extension, meshes, gaussians, readable) = match self {
-            Self::Glb => ("glb", "glb", true, false, true),
-            Self::Obj => ("obj", "zip", true, false, true),
-            Self::Ply => ("ply", "ply", true, true, true),
-            Self::Splat => ("splat", "splat", false, true, true),
-            Self::Spz => ("spz", "spz", false, true, true),
-            Self::Stl => ("stl", "stl", true, false, true),
-            Self::Usdz => ("usdz", "usdz", true, false, false),
+        let (name, extension, meshes, gaussians, textures, readable) = match self {
+            Self::Glb => ("glb", "glb", true, false, true, true),
+            Self::Obj => ("obj", "zip", true, false, true, true),
+            Self::Ply => ("ply", "ply", true, true, false, true),
+            Self::Splat => ("splat", "splat", false, true, false, true),
+            Self::Spz => ("spz", "spz", false, true, false, true),
+            Self::Stl => ("stl", "stl", true, false, false, true),
+            Self::Usdz => ("usdz", "usdz", true, false, true, false),
         };
-        Facts { name, extension, meshes, gaussians, readable }
+        Facts { name, extension, meshes, gaussians, textures, readable }
     }
 
     /// Its name in lower case, which is also what `--to` takes.
@@ -138,6 +139,12 @@ impl Format {
             AssetRef::Mesh(_) => self.facts().meshes,
             AssetRef::Gaussians(_) => self.facts().gaussians,
         }
+    }
+
+    /// Whether it holds the texture of a mesh; others hold a colour for each vertex, or none.
+    #[must_use]
+    pub const fn holds_textures(self) -> bool {
+        self.facts().textures
     }
 
     /// The format that a file's name tells.

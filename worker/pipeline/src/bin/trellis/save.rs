@@ -26,7 +26,8 @@ pub(crate) struct SaveArguments {
     /// Write these formats under the one name that --output gives, which has no extension.
     #[arg(long, value_delimiter = ',', value_name = "FORMAT,...")]
     formats: Vec<Format>,
-    /// Texels a side of the surface's texture; 0 leaves it with a colour at each vertex. The quality's (1024) where left out.
+    /// Texels a side of the surface's texture; 0 leaves it with a colour at each vertex, as it is where no file shows a texture (stl). The quality's
+    /// (1024) where left out.
     #[arg(long, value_name = "TEXELS", value_parser = output::texture_size)]
     texture_size: Option<u32>,
     /// The share of the surface's faces to remove, 0 to 1. The quality's (0.95) where left out.
@@ -116,15 +117,22 @@ impl SaveArguments {
 impl Plan<'_> {
     /// What the model must decode.
     pub(crate) fn outputs(&self, pipeline: &Pipeline, quality: Option<Quality>) -> Outputs {
-        let formats: Vec<Format> = self.files.iter().map(|(_, format)| *format).collect();
-        self.arguments.finish(quality).outputs(&formats, pipeline.decoders().has_gaussians())
+        self.finish(quality).outputs(&self.formats(), pipeline.decoders().has_gaussians())
+    }
+
+    fn finish(&self, quality: Option<Quality>) -> Finish {
+        self.arguments.finish(quality).for_files(&self.formats())
+    }
+
+    fn formats(&self) -> Vec<Format> {
+        self.files.iter().map(|(_, format)| *format).collect()
     }
 
     /// Writes the files of one asset.
     pub(crate) fn save(&self, asset: Asset, quality: Option<Quality>) -> Result<Saved> {
         let start = Instant::now();
         let sample = asset.sample;
-        let whole = self.arguments.finish(quality).apply(asset)?;
+        let whole = self.finish(quality).apply(asset)?;
         let mut files = Vec::new();
         for (path, format) in &self.files {
             files.push(write(self.numbered(path, sample), &whole.file(*format)?, describe(&whole, *format))?);
