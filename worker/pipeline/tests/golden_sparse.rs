@@ -125,6 +125,11 @@ fn compare_windows(stage: &Stage, grid: &Rc<Grid>, shift: i64) -> Rc<Windows> {
     windows
 }
 
+/// Rows without padding.
+fn rows(lengths: &[i64]) -> Rows<'_> {
+    Rows { lengths, padding: None }
+}
+
 #[test]
 fn attention() {
     with_weights(|stage, weights, x| {
@@ -132,7 +137,7 @@ fn attention() {
             |name: &str, qk_norm| SelfAttention::load(&weights.at(name), CHANNELS, HEADS, qk_norm).unwrap();
         for (name, qk_norm) in [("attn_full", true), ("attn_full_plain", false)] {
             let layer = layer(name, qk_norm);
-            let attended = layer.forward(x.feats(), x.grid().lengths()).unwrap();
+            let attended = layer.forward(x.feats(), rows(x.grid().lengths())).unwrap();
             stage.close(&format!("{name}.feats"), &attended);
         }
         for (name, qk_norm, shift) in [("attn_win0", false, 0), ("attn_win4", true, 4)] {
@@ -165,12 +170,12 @@ fn windows_of_all_sizes_attend_as_if_each_were_alone() {
         let window =
             (window.select(1, 0) * 9 + window.select(1, 1) * 3 + window.select(1, 2)).to_kind(Kind::Int64);
         for number in 0..27 {
-            let rows = window.eq(number).nonzero().flatten(0, -1);
-            if rows.numel() > 0 {
-                let count = rows.numel() as i64;
-                let alone = layer.forward(&x.feats().index_select(0, &rows), &[count]).unwrap();
-                let together = attended.feats().index_select(0, &rows);
-                let name = format!("window {number} of {} voxels", rows.numel());
+            let members = window.eq(number).nonzero().flatten(0, -1);
+            if members.numel() > 0 {
+                let count = members.numel() as i64;
+                let alone = layer.forward(&x.feats().index_select(0, &members), rows(&[count])).unwrap();
+                let together = attended.feats().index_select(0, &members);
+                let name = format!("window {number} of {count} voxels");
                 stage.within(&name, &together, &alone.to_device(tch::Device::Cpu), 1e-5);
             }
         }
@@ -198,8 +203,9 @@ fn transformer_blocks() {
         let modulation = block.modulation(&time).unwrap().unwrap();
         let context = block.context(&context, false).unwrap();
         let sample = x.grid().coords().select(1, 0).contiguous();
-        let (mut stream, lengths) = (Residual::new(x.feats().copy(), Some(sample)), x.grid().lengths());
-        block.attend_within(&mut stream, &modulation, lengths).unwrap();
+        let lengths = x.grid().lengths();
+        let mut stream = Residual::new(x.feats().copy(), Kind::Float, Some(sample));
+        block.attend_within(&mut stream, &modulation, rows(lengths)).unwrap();
         block.attend_to_condition(&mut stream, &modulation, lengths, &[&context]).unwrap();
         stage.close("dit_block.feats", &stream.finish().unwrap());
     });

@@ -50,6 +50,7 @@ fn main() -> Result<()> {
         sample: 0,
         voxels: voxels.len(),
         timings: vec![],
+        peak_memory: None,
     };
     let finished = Finish::from(Quality::Balanced).apply(asset)?;
     let mesh = finished.mesh.as_ref().ok_or(Error::Empty("no surface"))?;
