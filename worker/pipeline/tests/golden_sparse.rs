@@ -9,7 +9,7 @@ use std::rc::Rc;
 use common::Stage;
 use tch::{Kind, Tensor};
 use trellis::nn::{
-    BlockConfig, Context, CrossAttention, FlowBlock, LayerNorm, QkNorm, Residual, SelfAttention,
+    BlockConfig, Context, CrossAttention, FlowBlock, LayerNorm, QkNorm, Residual, Rows, SelfAttention,
     position_embedding,
 };
 use trellis::slat::{Resampling, ResidualBlock, SubdivideBlock, SwinBlock};
