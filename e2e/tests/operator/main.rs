@@ -37,13 +37,15 @@ async fn a_warm_job_costs_five_writes() -> Result<()> {
     fixture.event("cup", "Completed").await?;
     fixture.jobs().delete("cup", &DeleteParams::default()).await?;
     operator.stop().await?;
-    let writes = fixture.writes()?.split_off(before);
+    let mut writes = fixture.writes()?.split_off(before);
+    // The audit log does not order writes of two clients that end at about the same time.
+    writes.sort();
     let expected = [
-        "create generationjobs cup",
-        "update generationjobs/status cup",
-        "update generationjobs/status cup",
         "create events cup",
+        "create generationjobs cup",
         "delete generationjobs cup",
+        "update generationjobs/status cup",
+        "update generationjobs/status cup",
     ];
     assert_eq!(writes, expected);
     fixture.namespace.delete().await

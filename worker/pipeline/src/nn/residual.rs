@@ -145,9 +145,10 @@ impl Residual {
             let Addition { branch, gate, constant } = self.pending();
             let mut sum = self.x.shallow_clone();
             if let Some(branch) = branch {
+                let branch = branch.f_to_kind(sum.f_kind()?)?;
                 sum = match gate {
                     Some(gate) => sum.f_add(&branch.f_mul(&self.spread(gate)?)?)?,
-                    None => sum.f_add(branch)?,
+                    None => sum.f_add(&branch)?,
                 };
             }
             if let Some(constant) = constant {

@@ -173,9 +173,14 @@ impl Checkpoint {
             false => Source::File(TensorFile::open(&self.weights)?),
         };
         let account = scope::Account::open(&self.weights, source, placement, names);
-        let model = build(&Weights::root(&account));
-        account.into_inner().close()?;
-        model
+        match build(&Weights::root(&account)) {
+            // What was not taken by then is not surplus.
+            Err(error @ Error::OutOfMemory(_)) => Err(error),
+            model => {
+                account.into_inner().close()?;
+                model
+            }
+        }
     }
 }
 
@@ -197,6 +202,9 @@ pub struct WeightsError {
     pub unfit: Vec<String>,
 }
 
+/// Tensors that a message names of each kind; all of them would be pages.
+const MOST_NAMED: usize = 10;
+
 impl WeightsError {
     fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.surplus.is_empty() && self.unfit.is_empty()
@@ -210,7 +218,9 @@ impl fmt::Display for WeightsError {
             [("missing", &self.missing), ("surplus", &self.surplus), ("unfit", &self.unfit)]
         {
             if !tensors.is_empty() {
-                write!(f, "; {what} ({}): {}", tensors.len(), tensors.join(", "))?;
+                let named: Vec<&str> = tensors.iter().take(MOST_NAMED).map(String::as_str).collect();
+                let rest = if tensors.len() > MOST_NAMED { ", …" } else { "" };
+                write!(f, "; {what} ({}): {}{rest}", tensors.len(), named.join(", "))?;
             }
         }
         Ok(())

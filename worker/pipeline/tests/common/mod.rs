@@ -113,11 +113,13 @@ impl Stage {
         self.within(name, actual, &self.output(name), tolerance.suggested_atol_fp32);
     }
 
-    /// Compares what a torso in f16 gives: within how far the reference's own f16 is from its f32.
+    /// Compares what a torso in f16 gives: within how far the reference's own f16 is from its f32, and on the CPU, where there are no
+    /// kernels that round once for several operations, half as much again.
     pub fn close_in_half(&self, name: &str, actual: &Tensor) {
         let tolerance = self.meta.tolerance.get(name).and_then(|stated| stated.max_abs_diff_fp16_emulated);
         let tolerance = tolerance.unwrap_or_else(|| panic!("{} states no f16 figure for {name}", self.name));
-        self.within(&format!("{name} in f16"), actual, &self.output(name), tolerance);
+        let factor = if self.device == Device::Cpu { 1.5 } else { 1.0 };
+        self.within(&format!("{name} in f16"), actual, &self.output(name), factor * tolerance);
     }
 
     /// Compares with the output `name` exactly.
