@@ -124,7 +124,7 @@ fn fitted(mesh: &Mesh, size: u32, most: usize) -> Result<Option<Flat>> {
     let go_on = |Progress { stage, .. }: Progress| {
         stage != Stage::Parameterizing || pieces.fetch_add(1, Ordering::Relaxed) < most
     };
-    match uvunwrap::generate_with_progress(&[input(mesh)], &options, &go_on) {
+    match uvunwrap::generate_with_progress(&[input(mesh)], &options, go_on) {
         // The page ends with its last piece, and is as wide as was asked.
         Ok(atlas) if atlas.page_count <= 1 => Flat::new(&atlas, 1.0 / f64::from(size)).map(Some),
         Ok(_) | Err(uvunwrap::Error::Cancelled) => Ok(None),
