@@ -18,7 +18,7 @@ render() { # case values...
     "$helm" template trellis charts/trellis --namespace trellis-system "${least[@]}" "$@" >"$work/rendered/$case.yaml"
 }
 render least
-render local --values e2e/manifests/values.yaml --set pools.image.accelerator=null
+render local --values e2e/manifests/values.yaml --set pools.text.modelUri=gs://b/t --set pools.image.accelerator=null,pools.text.accelerator=null
 render all --values charts/trellis/ci/all-values.yaml
 "$helm" lint --quiet --strict charts/trellis-crds
 
