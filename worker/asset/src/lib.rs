@@ -5,6 +5,7 @@
 pub mod error;
 pub mod formats;
 pub mod gaussians;
+mod joined;
 pub mod mesh;
 pub mod postprocess;
 pub mod radiance_field;

@@ -1,6 +1,7 @@
 //! The pieces of a mesh that hang together.
 
 use super::clean::{first_alike, twice_area, with_faces};
+use crate::joined::{numbered, representatives};
 use crate::{Mesh, Paint};
 
 /// Floaters are smaller than this share of the whole's extent, whatever their surface: a thin wire may have little.
@@ -33,26 +34,10 @@ impl Components {
     pub(super) fn of(mesh: &Mesh) -> Self {
         let places = places(mesh);
         let place = |vertex: u32| places.as_ref().map_or(vertex, |places| places[vertex as usize]);
-        let mut parents: Vec<u32> = (0..mesh.vertices.len() as u32).collect();
-        for &[a, b, c] in &mesh.faces {
-            let root = root(&mut parents, place(a));
-            for vertex in [b, c] {
-                let other = self::root(&mut parents, place(vertex));
-                parents[other as usize] = root;
-            }
-        }
-        let mut numbers = vec![u32::MAX; mesh.vertices.len()];
-        let mut count = 0;
-        let number = |&[vertex, ..]: &[u32; 3]| {
-            let number = &mut numbers[root(&mut parents, place(vertex)) as usize];
-            if *number == u32::MAX {
-                *number = count;
-                count += 1;
-            }
-            *number
-        };
-        let of_face = mesh.faces.iter().map(number).collect();
-        Self { of_face, count: count as usize }
+        let faces = mesh.faces.iter().map(|face| face.map(place));
+        let roots = representatives(mesh.vertices.len(), faces.clone());
+        let (of_face, count) = numbered(roots.len(), faces.map(|[vertex, ..]| roots[vertex as usize]));
+        Self { of_face, count }
     }
 
     fn sizes(&self, mesh: &Mesh) -> Vec<Size> {
@@ -84,16 +69,6 @@ impl Components {
 /// Of each vertex one number for its place, where seams of a texture have several vertices at one place.
 fn places(mesh: &Mesh) -> Option<Vec<u32>> {
     matches!(mesh.paint, Paint::Texture { .. }).then(|| first_alike(&mesh.vertices, |_| [0; 2]))
-}
-
-/// The root of a vertex in the forest, with paths made shorter on the way.
-fn root(parents: &mut [u32], mut vertex: u32) -> u32 {
-    while parents[vertex as usize] != vertex {
-        let above = parents[parents[vertex as usize] as usize];
-        parents[vertex as usize] = above;
-        vertex = above;
-    }
-    vertex
 }
 
 /// How large a piece is.

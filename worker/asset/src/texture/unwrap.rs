@@ -7,6 +7,7 @@ use uvunwrap::{Atlas, Density, MeshInput, Options, OutputVertex, Packing, Progre
 
 use super::area;
 use super::shelves::Shelves;
+use crate::joined::{numbered, representatives};
 use crate::postprocess::check;
 use crate::{Error, Mesh, Paint, Result};
 
@@ -73,31 +74,8 @@ impl Flat {
 
     /// Of each vertex the number of its piece, and how many pieces there are.
     fn pieces(&self) -> (Vec<u32>, usize) {
-        fn first(of: &mut [u32], mut vertex: u32) -> u32 {
-            while of[vertex as usize] != vertex {
-                let next = of[of[vertex as usize] as usize];
-                of[vertex as usize] = next;
-                vertex = next;
-            }
-            vertex
-        }
-        let mut of: Vec<u32> = (0..self.coordinates.len() as u32).collect();
-        for face in &self.faces {
-            let firsts = face.map(|vertex| first(&mut of, vertex));
-            let least = firsts[0].min(firsts[1]).min(firsts[2]);
-            firsts.iter().for_each(|&first| of[first as usize] = least);
-        }
-        // A piece's first vertex comes before its others.
-        let mut count = 0;
-        for vertex in 0..of.len() {
-            of[vertex] = if of[vertex] as usize == vertex {
-                count += 1;
-                count - 1
-            } else {
-                of[of[vertex] as usize]
-            };
-        }
-        (of, count as usize)
+        let roots = representatives(self.coordinates.len(), self.faces.iter().copied());
+        numbered(roots.len(), roots)
     }
 
     fn mesh(self, mesh: &Mesh) -> Mesh {
