@@ -43,23 +43,13 @@ pub(super) struct PoolIndex {
     unanswered: BTreeSet<String>,
     /// How many names were given.
     named: u64,
-    /// Another number in each process: the one before may have given names at the same time.
-    drawn: Drawn,
+    /// Makes names of numbers, and other ones in each process.
+    names: RandomState,
     /// Workers whose deletion failed or had no answer, and when to ask for it again.
     pub(super) delete_again: BTreeMap<Uid, Timestamp>,
     /// The reason that the jobs in the queue were last looked at with.
     pub(super) told: Option<&'static str>,
     pub(super) report: Report,
-}
-
-/// A number that nobody chose.
-#[derive(Debug)]
-struct Drawn(u64);
-
-impl Default for Drawn {
-    fn default() -> Self {
-        Self(RandomState::new().hash_one(()))
-    }
 }
 
 /// When the pool's status is to be written.
@@ -133,13 +123,10 @@ impl PoolIndex {
     }
 
     /// The name of the next worker to make.
-    pub(super) fn next_name(&mut self, pool: &Pool, now: Timestamp) -> String {
+    pub(super) fn next_name(&mut self, pool: &Pool) -> String {
         self.unanswered.pop_first().unwrap_or_else(|| {
             self.named = self.named.wrapping_add(1);
-            pod::name(
-                &pool.identity.key.name,
-                (&pool.identity.uid, now.as_nanosecond(), self.named, self.drawn.0),
-            )
+            pod::name(&pool.identity.key.name, self.names.hash_one(self.named))
         })
     }
 

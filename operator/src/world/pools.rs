@@ -158,7 +158,7 @@ impl World {
         let before = index.creating;
         while index.creating < before + room && !batch.is_full() {
             index.creating += 1;
-            let name = index.next_name(pool, now);
+            let name = index.next_name(pool);
             batch.push(Action::CreateWorker { pool: pool.clone(), name });
         }
         let created = index.creating - before;
