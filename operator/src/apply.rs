@@ -187,13 +187,24 @@ impl Applier {
 
     /// The job as it is now.
     async fn read(&self, job: &Job) -> Result<Stored, ApplyError> {
-        let api: Api<GenerationJob> = self.api(&job.identity.key);
-        match api.get(&job.identity.key.name).await.map_err(ApplyError::from) {
-            Ok(object) if object.metadata.uid.as_deref() == Some(&*job.identity.uid) => stored(object),
-            // There is another one of the same name.
-            Ok(_) | Err(ApplyError::Gone) => Ok(Stored::Gone),
+        match self.current::<GenerationJob>(&job.identity).await {
+            Ok(object) => stored(object),
+            Err(ApplyError::Gone) => Ok(Stored::Gone),
             Err(error) => Err(error),
         }
+    }
+
+    /// An object as it is now; one of the same name is another.
+    async fn current<K>(&self, identity: &Identity) -> Result<K, ApplyError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let object = self.api::<K>(&identity.key).get(&identity.key.name).await?;
+        let same = object.meta().uid.as_deref() == Some(&*identity.uid);
+        if same { Ok(object) } else { Err(ApplyError::Gone) }
     }
 
     async fn create_worker(&self, pool: &Pool, name: &str) -> Result<Worker, ApplyError> {
@@ -213,17 +224,16 @@ impl Applier {
     /// Deletes a worker's pod; on a conflict says whether it is being deleted already, by an earlier request whose answer was lost.
     async fn delete_worker(&self, worker: &Worker) -> Result<(), ApplyError> {
         let api: Api<Pod> = self.api(&worker.identity.key);
-        let name = &worker.identity.key.name;
-        match api.delete(name, &only_this(&worker.identity)).await.map_err(ApplyError::from) {
+        match api
+            .delete(&worker.identity.key.name, &only_this(&worker.identity))
+            .await
+            .map_err(ApplyError::from)
+        {
             Ok(_) => Ok(()),
-            Err(ApplyError::Conflict) => match api.get_opt(name).await? {
-                Some(pod) if pod.metadata.uid.as_deref() != Some(&*worker.identity.uid) => {
-                    Err(ApplyError::Gone)
-                }
-                Some(pod) if pod.metadata.deletion_timestamp.is_some() => Ok(()),
-                Some(_) => Err(ApplyError::Conflict),
-                None => Err(ApplyError::Gone),
-            },
+            Err(ApplyError::Conflict) => {
+                let pod = self.current::<Pod>(&worker.identity).await?;
+                pod.metadata.deletion_timestamp.map(drop).ok_or(ApplyError::Conflict)
+            }
             Err(error) => Err(error),
         }
     }
