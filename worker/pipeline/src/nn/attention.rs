@@ -85,18 +85,11 @@ impl SelfAttention {
     /// As [`Self::project`], but queries and keys have [`MASK`] numbers more, which make sure that nothing comes of the rows of
     /// padding.
     fn project_masked(&self, x: &Tensor, padding: &Tensor) -> Result<[Tensor; 3]> {
-        let qkv = split_heads(&self.to_qkv.forward(x)?, 3, self.heads)?;
-        let scale = self.norm.as_ref().map(QkNorm::scale);
-        let v = qkv.f_select(-3, 2)?;
-        if let Some(qk) = masked_heads(&qkv, scale, padding)? {
-            return Ok([qk.f_select(-3, 0)?, qk.f_select(-3, 1)?, v]);
+        let qkv = self.heads_of(x)?;
+        match masked_heads(&qkv, self.norm.as_ref().map(QkNorm::scale), padding)? {
+            Some(qk) => Ok([qk.f_select(-3, 0)?, qk.f_select(-3, 1)?, qkv.f_select(-3, 2)?]),
+            None => mask_heads(self.normalised(&qkv)?, padding),
         }
-        let qk = qkv.f_narrow(-3, 0, 2)?;
-        let qk = match &self.norm {
-            Some(norm) => norm.forward(qk)?,
-            None => qk,
-        };
-        mask_heads(&qk, &v, padding)
     }
 
     /// Queries, keys and values of `[.., channels]`, each `[.., heads, d]`, normalised.
@@ -104,7 +97,15 @@ impl SelfAttention {
     /// # Errors
     /// When libtorch fails.
     pub fn project(&self, x: &Tensor) -> Result<[Tensor; 3]> {
-        let qkv = split_heads(&self.to_qkv.forward(x)?, 3, self.heads)?;
+        self.normalised(&self.heads_of(x)?)
+    }
+
+    /// `[.., channels]` to `[.., 3, heads, d]`.
+    fn heads_of(&self, x: &Tensor) -> Result<Tensor> {
+        split_heads(&self.to_qkv.forward(x)?, 3, self.heads)
+    }
+
+    fn normalised(&self, qkv: &Tensor) -> Result<[Tensor; 3]> {
         let (qk, v) = (qkv.f_narrow(-3, 0, 2)?, qkv.f_select(-3, 2)?);
         let qk = match &self.norm {
             Some(norm) => norm.forward(qk)?,
@@ -122,17 +123,17 @@ impl SelfAttention {
     }
 }
 
-/// Queries and keys `[N, 2, heads, d]` with [`MASK`] numbers more, the first of which is 1 in a query, and in a key far below zero where
-/// it is padding, else 0; values `[N, heads, d]` that are 0 there.
-fn mask_heads(qk: &Tensor, v: &Tensor, padding: &Tensor) -> Result<[Tensor; 3]> {
+/// Queries, keys and values, each `[N, heads, d]`: the first two with [`MASK`] numbers more, the first of which is 1 in a query, and in a
+/// key far below zero where it is padding, else 0; values are 0 there.
+fn mask_heads([q, k, v]: [Tensor; 3], padding: &Tensor) -> Result<[Tensor; 3]> {
     let (rows, heads, kind) = (v.size3()?.0, v.size3()?.1, v.f_kind()?);
     let padding = padding.f_repeat([rows / padding.size1()?])?.f_to_kind(kind)?.f_view([-1, 1, 1])?;
     let longer = |x: &Tensor, first: &Tensor| -> Result<Tensor> {
         let first = first.f_expand([rows, heads, 1], false)?;
         Ok(Tensor::f_cat(&[x, &first], -1)?.f_constant_pad_nd([0, MASK - 1])?)
     };
-    let q = longer(&qk.f_select(-3, 0)?, &padding.f_ones_like()?)?;
-    let k = longer(&qk.f_select(-3, 1)?, &padding.f_mul_scalar(FAR_BELOW)?)?;
+    let q = longer(&q, &padding.f_ones_like()?)?;
+    let k = longer(&k, &padding.f_mul_scalar(FAR_BELOW)?)?;
     Ok([q, k, v.f_mul(&padding.f_rsub_scalar(1.0)?)?])
 }
 
@@ -245,7 +246,7 @@ mod tests {
         let qkv = Tensor::randn([2 * rows, 3, 2, 4], (Kind::Float, Device::Cpu)) * 3.0;
         let padding = Tensor::arange(rows, (Kind::Int, Device::Cpu)).ge(tokens).to_kind(Kind::Int);
         let part = |index| qkv.select(1, index);
-        let [q, k, v] = mask_heads(&qkv.narrow(1, 0, 2), &part(2), &padding).unwrap();
+        let [q, k, v] = mask_heads([part(0), part(1), part(2)], &padding).unwrap();
         let masked = attend_within(&q, &k, &v, &[rows, rows]).unwrap();
         for sample in 0..2 {
             let of = |x: &Tensor| x.narrow(0, sample * rows, tokens);

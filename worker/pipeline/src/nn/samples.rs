@@ -35,10 +35,18 @@ pub struct Rows<'a> {
 }
 
 impl Samples {
-    /// Samples of these `lengths`. `of_row` `[N]` in i32 is the sample of each row: needed where there is a time for each
-    /// sample.
-    pub fn new(lengths: Vec<i64>, of_row: Option<Tensor>) -> Self {
-        Self { lengths, of_row, padding: None }
+    /// Samples of these `lengths`, which share one time.
+    pub fn at_one_time(lengths: Vec<i64>) -> Self {
+        Self { lengths, of_row: None, padding: None }
+    }
+
+    /// Samples of these `lengths`, which may have times of their own.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn new(lengths: Vec<i64>, device: Device) -> Result<Self> {
+        let of_row = Some(samples_of_rows(&lengths, device)?);
+        Ok(Self { lengths, of_row, padding: None })
     }
 
     /// Samples of so many `tokens`, with padding where attention in this kind on this device is planned anew for each number
@@ -50,7 +58,7 @@ impl Samples {
         if kind == Kind::Half && kernels::are_there(device) {
             return Self::padded(tokens, device);
         }
-        Ok(Self::new(tokens.to_vec(), Some(samples_of_rows(tokens, device)?)))
+        Self::new(tokens.to_vec(), device)
     }
 
     /// The same with padding in any case.
@@ -64,8 +72,8 @@ impl Samples {
             .zip(&lengths)
             .flat_map(|(&tokens, &rows)| (0..rows).map(move |row| i32::from(row >= tokens)));
         let mask = Tensor::f_from_slice(&mask.collect::<Vec<_>>())?.f_to_device(device)?;
-        let of_row = samples_of_rows(&lengths, device)?;
-        Ok(Self { lengths, of_row: Some(of_row), padding: Some(Padding { tokens: tokens.to_vec(), mask }) })
+        let padding = Some(Padding { tokens: tokens.to_vec(), mask });
+        Ok(Self { padding, ..Self::new(lengths, device)? })
     }
 
     /// Rows of each sample.

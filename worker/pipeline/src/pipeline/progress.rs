@@ -82,7 +82,9 @@ pub(super) struct Run<'a, 'o> {
 
 impl<'a, 'o> Run<'a, 'o> {
     pub(super) fn new(device: Device, observer: &'a mut Observer<'o>) -> Self {
-        host::forget_peak();
+        if device == Device::Cpu {
+            host::forget_peak();
+        }
         Self { observer, device, timings: Vec::new(), peak_memory: None }
     }
 

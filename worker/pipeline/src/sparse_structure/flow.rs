@@ -128,10 +128,9 @@ impl SparseStructureFlow {
     /// When libtorch fails.
     pub fn forward(&self, x: &Tensor, t: &Tensor, condition: &Tensor) -> Result<Tensor> {
         let (batch, tokens) = (x.size5()?.0, self.position.size2()?.0);
-        let of_row = Tensor::f_arange(batch, (Kind::Int, x.device()))?
-            .f_repeat_interleave_self_int(tokens, 0, None)?;
+        let samples = Samples::new(vec![tokens; batch as usize], x.device())?;
         let (times, contexts) = (self.torso.times(t)?, self.torso.contexts(condition)?);
-        let mut velocities = self.velocities(x, &times, &[&contexts], Some(&of_row))?;
+        let mut velocities = self.velocities(x, &times, &[&contexts], &samples)?;
         velocities.pop().ok_or_else(|| Error::Torch("a model gave no velocity".into()))
     }
 
@@ -141,13 +140,12 @@ impl SparseStructureFlow {
         x: &Tensor,
         times: &Times,
         conditions: &[&Contexts],
-        of_row: Option<&Tensor>,
+        samples: &Samples,
     ) -> Result<Vec<Tensor>> {
         let (patch, resolution) = (self.config.patch_size, self.config.resolution);
         let h = self.input.forward(&patchify(x, patch)?)?.f_add(&self.position)?;
         let (batch, tokens, _) = h.size3()?;
-        let samples = Samples::new(vec![tokens; batch as usize], of_row.map(Tensor::shallow_clone));
-        let h = self.torso.forward(h.f_flatten(0, 1)?, &samples, times, conditions)?;
+        let h = self.torso.forward(h.f_flatten(0, 1)?, samples, times, conditions)?;
         let h = self.output.forward(&self.output_norm.forward(&h)?)?;
         let velocity = |rows: &Tensor| unpatchify(&rows.f_unflatten(0, [batch, tokens])?, patch, resolution);
         h.f_chunk(conditions.len() as i64, 0)?.iter().map(velocity).collect()
@@ -180,7 +178,9 @@ impl Steps for Run<'_> {
     fn velocities(&self, x: &Tensor, step: usize, conditions: &[usize]) -> Result<Vec<Tensor>> {
         let conditions: Vec<&Contexts> =
             conditions.iter().filter_map(|&index| self.conditions.get(index)).collect();
-        self.model.velocities(x, &self.times.step(step)?, &conditions, None)
+        let (batch, tokens) = (x.size5()?.0, self.model.position.size2()?.0);
+        let samples = Samples::at_one_time(vec![tokens; batch as usize]);
+        self.model.velocities(x, &self.times.step(step)?, &conditions, &samples)
     }
 }
 
