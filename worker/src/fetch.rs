@@ -7,8 +7,9 @@ use kube::{Api, Client};
 use tokio::time::{Duration, timeout};
 use trellis_crds::{ConfigMapKeyRef, Source};
 use trellis_storage::{HttpsReader, Storage};
+use trellis_worker_core::{Failure, chain};
 
-use crate::failure::{Failure, NamedBy, chain};
+use crate::failure::{NamedBy, of_storage};
 
 /// The largest input file, in bytes.
 const LARGEST_INPUT: u64 = 32 << 20;
@@ -46,7 +47,7 @@ impl Fetcher {
                 Err(error) => Err(error),
             }
         };
-        content.map_err(|error| Failure::of_storage(&error, NamedBy::Job))
+        content.map_err(|error| of_storage(&error, NamedBy::Job))
     }
 
     async fn config_map(&self, namespace: &str, key: &ConfigMapKeyRef) -> Result<Bytes, Failure> {

@@ -1,38 +1,30 @@
 //! Runs the jobs that the operator assigns to its pod.
 //!
-//! [`service`] watches and takes them, [`desk`] decides which are ours, [`attempt`] makes one attempt: [`work`] fetches
-//! the input, runs the model and stores the files; [`report`] writes what [`status`] says of it.
+//! `trellis-worker-core` takes and reports them; the [`engine`] fetches the input, runs the model and stores the files.
 
-mod attempt;
-mod desk;
+mod engine;
 mod failure;
 mod fetch;
-mod metrics;
 mod model;
 mod model_folder;
 mod order;
-mod report;
-mod service;
 mod settings;
-mod status;
 mod upload;
-mod work;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Parser;
 use kube::{Client, Config};
+use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use trellis_storage::{HttpsReader, Storage};
 use trellis_telemetry::Health;
+use trellis_worker_core::{Faulty, Identity, Metrics, Worker, serve};
 
-use crate::attempt::Context;
-use crate::desk::Identity;
+use crate::engine::Trellis;
 use crate::fetch::Fetcher;
-use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::settings::Settings;
 
@@ -53,7 +45,7 @@ fn main() -> ExitCode {
 
 /// Tells the operator whether a job that was just assigned can be to blame.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let faulty = u8::try_from(trellis_crds::EXIT_FAULTY).ok().filter(|_| error.is::<service::Faulty>());
+    let faulty = u8::try_from(trellis_crds::EXIT_FAULTY).ok().filter(|_| error.is::<Faulty>());
     faulty.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
@@ -70,6 +62,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut shutdown = std::pin::pin!(shutdown);
     let registry = trellis_telemetry::registry("worker", env!("CARGO_PKG_VERSION"))?;
     let metrics = Metrics::new(&registry)?;
+    let model_load = model_load(&registry)?;
     let health = Health::default();
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -77,15 +70,26 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(trellis_telemetry::serve(listener, registry, health.clone(), std::future::pending()));
 
     health.set_not_ready("loading the model");
-    let context = tokio::select! {
-        context = prepare(&settings, metrics) => Arc::new(context?),
+    let worker = tokio::select! {
+        worker = prepare(&settings, metrics, &model_load) => worker?,
         () = &mut shutdown => return Ok(()),
     };
     health.set_not_ready("listing the jobs");
-    Ok(service::serve(context, settings.watch_namespace, health, shutdown).await?)
+    Ok(serve(worker, settings.watch_namespace, health, shutdown).await?)
 }
 
-async fn prepare(settings: &Settings, metrics: Metrics) -> anyhow::Result<Context> {
+fn model_load(registry: &Registry) -> Result<Gauge, prometheus::Error> {
+    let seconds =
+        Gauge::new("trellis_worker_model_load_seconds", "How long it took to download and load the model.")?;
+    registry.register(Box::new(seconds.clone()))?;
+    Ok(seconds)
+}
+
+async fn prepare(
+    settings: &Settings,
+    metrics: Metrics,
+    model_load: &Gauge,
+) -> anyhow::Result<Worker<Trellis>> {
     let mut config = Config::infer().await.context("cannot find the Kubernetes API")?;
     let reader = Client::try_from(config.clone()).context("cannot reach the Kubernetes API")?;
     // A client that repeats requests by itself would do so for writes too: those are repeated where their outcome is known.
@@ -98,18 +102,13 @@ async fn prepare(settings: &Settings, metrics: Metrics) -> anyhow::Result<Contex
     });
     let folder = model_folder::local(&storage, &settings.model_uri, &settings.cache_dir).await?;
     let model = Model::load(folder, settings.device).await?;
-    metrics.model_loaded(began.elapsed());
+    model_load.set(began.elapsed().as_secs_f64());
     tracing::info!(model = %settings.model_uri, seconds = began.elapsed().as_secs_f64(), "model loaded");
     let https = HttpsReader::new().context("cannot set up TLS")?;
-    Ok(Context {
-        identity: Identity { pod_name: settings.pod_name.clone(), pod_uid: settings.pod_uid.clone() },
-        fetcher: Fetcher { client: reader, storage: storage.clone(), https },
-        client,
-        storage,
-        output_uri: settings.output_uri.clone(),
-        model,
-        metrics,
-    })
+    let fetcher = Fetcher { client: reader, storage: storage.clone(), https };
+    let identity = Identity { pod_name: settings.pod_name.clone(), pod_uid: settings.pod_uid.clone() };
+    let engine = Trellis { fetcher, storage, output_uri: settings.output_uri.clone(), model };
+    Ok(Worker { client, identity, engine, metrics })
 }
 
 #[cfg(test)]
@@ -119,7 +118,7 @@ mod tests {
     #[test]
     fn a_worker_that_ends_for_its_own_faults_says_so_by_its_exit_code() {
         let code = |error: anyhow::Error| format!("{:?}", exit_code(&error));
-        assert_eq!(code(service::Faulty.into()), format!("{:?}", ExitCode::from(75)));
+        assert_eq!(code(Faulty.into()), format!("{:?}", ExitCode::from(75)));
         assert_eq!(code(anyhow::anyhow!("cannot listen")), format!("{:?}", ExitCode::FAILURE));
     }
 }

@@ -14,11 +14,11 @@ use trellis::device::DeviceChoice;
 use trellis::pipeline::{Input, LoadOptions, Options, Pipeline, Request, StageOptions};
 use trellis::sampler::MultiImage;
 use trellis_crds::{MultiImageMode, StageTiming};
+use trellis_worker_core::{Failure, Progress};
 
-use crate::failure::Failure;
+use crate::failure::of_model;
 use crate::order::{self, Order, Sampling};
 use crate::upload::File;
-use crate::work::Progress;
 
 /// The preview's edge in pixels.
 const PREVIEW_SIZE: u32 = 512;
@@ -60,7 +60,7 @@ impl Model {
         };
         match spawn_blocking(make).await {
             Ok(Ok(asset)) => Ok(Some(asset)),
-            Ok(Err(error)) => Failure::of_model(&error).map_or(Ok(None), Err),
+            Ok(Err(error)) => of_model(&error).map_or(Ok(None), Err),
             Err(panic) => Err(Failure::internal(&panic)),
         }
     }

@@ -4,7 +4,7 @@ use trellis::asset::formats::Format as FileFormat;
 use trellis::finish::Finish;
 use trellis_crds::{Format, GenerationJobSpec, MultiImageMode, Source, StageSampling};
 
-use crate::failure::Failure;
+use trellis_worker_core::Failure;
 
 /// What a job asks of the model.
 #[derive(Clone, Debug, PartialEq)]

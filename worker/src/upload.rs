@@ -4,8 +4,9 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use trellis_crds::{GenerationJob, OutputFile};
 use trellis_storage::{Error, ObjectUri, Storage};
+use trellis_worker_core::Failure;
 
-use crate::failure::{Failure, NamedBy};
+use crate::failure::{NamedBy, of_storage};
 
 /// A file to store.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Folder {
         };
         let uri = destination
             .and_then(|uri: ObjectUri| uri.join(&job.folder_of_attempt(attempt)))
-            .map_err(|error| Failure::of_storage(&error, named_by))?;
+            .map_err(|error| of_storage(&error, named_by))?;
         Ok(Self { uri, named_by })
     }
 
@@ -44,7 +45,7 @@ impl Folder {
     ) -> Result<Vec<OutputFile>, Failure> {
         try_join_all(files.into_iter().map(|file| self.store_one(storage, file)))
             .await
-            .map_err(|error| Failure::of_storage(&error, self.named_by))
+            .map_err(|error| of_storage(&error, self.named_by))
     }
 
     /// Stores the job as its status will be, next to the files: it outlives the object in Kubernetes.
@@ -57,7 +58,7 @@ impl Folder {
         job.metadata.managed_fields = None;
         let content = serde_json::to_vec_pretty(&job).map_err(|error| Failure::internal(&error))?;
         let file = File { name: "manifest.json".into(), format: "json", content: content.into() };
-        self.store_one(storage, file).await.map_err(|error| Failure::of_storage(&error, self.named_by))
+        self.store_one(storage, file).await.map_err(|error| of_storage(&error, self.named_by))
     }
 
     async fn store_one(&self, storage: &Storage, file: File) -> Result<OutputFile, Error> {
@@ -74,15 +75,21 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
-    use trellis_crds::FailureReason;
+    use trellis_crds::{FailureReason, GenerationJobSpec};
 
     use super::*;
-    use crate::desk::tests::assigned;
+
+    fn job() -> GenerationJob {
+        let mut job = GenerationJob::new("cup", GenerationJobSpec::default());
+        job.metadata.namespace = Some("shop".into());
+        job.metadata.uid = Some("a".into());
+        job
+    }
 
     #[test]
     fn each_attempt_has_a_folder_of_its_own() {
         let default: ObjectUri = "gs://assets/out".parse().unwrap();
-        let mut job = assigned("a");
+        let mut job = job();
         assert_eq!(Folder::of(&job, 1, &default).unwrap().uri.to_string(), "gs://assets/out/shop/a/1");
         assert_eq!(Folder::of(&job, 2, &default).unwrap().uri.to_string(), "gs://assets/out/shop/a/2");
         job.spec.output.destination = Some("file:///mine/".into());
@@ -92,7 +99,7 @@ mod tests {
     #[test]
     fn a_destination_that_is_none_is_the_jobs_fault() {
         let default: ObjectUri = "gs://assets".parse().unwrap();
-        let mut job = assigned("a");
+        let mut job = job();
         job.spec.output.destination = Some("s3://bucket".into());
         assert_eq!(Folder::of(&job, 1, &default).unwrap_err().reason, FailureReason::InvalidInput);
     }

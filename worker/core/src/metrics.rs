@@ -1,43 +1,34 @@
 //! What a worker counts.
 
-use std::time::Duration;
-
-use prometheus::{Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use trellis_crds::StageTiming;
 
 /// The metrics of a worker. Clones count together.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     jobs: IntCounterVec,
     stages: HistogramVec,
-    model_load: Gauge,
     busy: IntGauge,
 }
 
 impl Metrics {
     /// Adds the metrics to `registry`.
-    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    ///
+    /// # Errors
+    /// When the registry has them already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let jobs = Opts::new("trellis_worker_attempts_total", "Attempts that ended, by their outcome.");
         let stages = HistogramOpts::new("trellis_worker_stage_seconds", "How long each stage of a job took.")
             .buckets(prometheus::exponential_buckets(0.005, 2.0, 18)?);
         let metrics = Self {
             jobs: IntCounterVec::new(jobs, &["outcome"])?,
             stages: HistogramVec::new(stages, &["stage"])?,
-            model_load: Gauge::new(
-                "trellis_worker_model_load_seconds",
-                "How long it took to download and load the model.",
-            )?,
             busy: IntGauge::new("trellis_worker_busy", "1 while a job runs here, else 0.")?,
         };
         registry.register(Box::new(metrics.jobs.clone()))?;
         registry.register(Box::new(metrics.stages.clone()))?;
-        registry.register(Box::new(metrics.model_load.clone()))?;
         registry.register(Box::new(metrics.busy.clone()))?;
         Ok(metrics)
-    }
-
-    pub(crate) fn model_loaded(&self, took: Duration) {
-        self.model_load.set(took.as_secs_f64());
     }
 
     pub(crate) fn started(&self) {

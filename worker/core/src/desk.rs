@@ -7,22 +7,26 @@ use trellis_crds::{GenerationJob, Phase};
 
 /// Who this worker is.
 #[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) pod_name: String,
-    pub(crate) pod_uid: String,
+pub struct Identity {
+    /// The name of its pod.
+    pub pod_name: String,
+    /// The uid of its pod: an assignment counts only when it names this one.
+    pub pod_uid: String,
 }
 
 /// One attempt at one job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct AttemptId {
-    pub(crate) job_uid: String,
-    pub(crate) number: i32,
+pub struct AttemptId {
+    /// The uid of the job.
+    pub job_uid: String,
+    /// The number of the attempt, from 1.
+    pub number: i32,
 }
 
 impl Identity {
     /// The attempt that this worker is to make at `job`; `None` when the job is another's, has ended, is to be ended,
     /// or has the end of the attempt on record.
-    pub(crate) fn attempt_at(&self, job: &GenerationJob) -> Option<AttemptId> {
+    pub fn attempt_at(&self, job: &GenerationJob) -> Option<AttemptId> {
         let assignment = job.assignment()?;
         let ours = assignment.worker == self.pod_name
             && assignment.pod_uid == self.pod_uid

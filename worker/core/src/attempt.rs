@@ -4,23 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use trellis_crds::{FailureReason, GenerationJob};
-use trellis_storage::{ObjectUri, Storage};
 
-use crate::desk::{AttemptId, Identity};
+use crate::desk::AttemptId;
+use crate::engine::{Engine, Product, Progress, Work, Worker};
 use crate::failure::Failure;
-use crate::fetch::Fetcher;
-use crate::metrics::Metrics;
-use crate::model::Model;
 use crate::report::{Reporter, Written};
-use crate::status::{self, Period, Product};
-use crate::work::{self, Progress};
+use crate::status::{self, Period};
 
 /// A job that is done within this has no progress written, which would cost more than it tells.
 const FIRST_PROGRESS: Duration = Duration::from_secs(5);
@@ -33,17 +29,6 @@ const PROGRESS_PATIENCE: Duration = Duration::from_secs(3);
 const RESULT_PATIENCE: Duration = Duration::from_secs(604_800);
 /// How long a job may still complete after the pod was told to end.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// What every attempt needs.
-pub(crate) struct Context {
-    pub(crate) client: Client,
-    pub(crate) identity: Identity,
-    pub(crate) fetcher: Fetcher,
-    pub(crate) storage: Storage,
-    pub(crate) output_uri: ObjectUri,
-    pub(crate) model: Model,
-    pub(crate) metrics: Metrics,
-}
 
 /// Whether an attempt is to stop, and what of it is then to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,28 +70,37 @@ impl End {
 }
 
 /// Makes `attempt` at `job` and reports how it ended.
-pub(crate) async fn make(
-    context: Arc<Context>,
+pub(crate) async fn make<E: Engine>(
+    worker: Arc<Worker<E>>,
     attempt: AttemptId,
     job: GenerationJob,
     stop: watch::Receiver<Stop>,
 ) -> End {
     let namespace = job.namespace().unwrap_or_default();
     let span = tracing::info_span!("job", namespace, name = job.name_any(), attempt = attempt.number);
-    let api = Api::namespaced(context.client.clone(), &namespace);
-    let reporter = Reporter::new(api, context.identity.clone(), attempt.clone(), job.clone());
+    let api = Api::namespaced(worker.client.clone(), &namespace);
+    let reporter = Reporter::new(api, worker.identity.clone(), attempt.clone(), job.clone());
     let run = async {
-        context.metrics.started();
+        worker.metrics.started();
         tracing::info!("job taken");
-        let end = Attempt { start: Timestamp::now(), stop, reporter }.run(&context, &attempt, job).await;
-        context.metrics.ended(end.metric_label());
+        let end = Attempt { start: Timestamp::now(), stop, reporter }.run(&worker, &attempt, job).await;
+        worker.metrics.ended(end.metric_label());
         tracing::info!(end = end.metric_label(), "job ended");
         end
     };
     run.instrument(span).await
 }
 
-type Work = JoinHandle<Result<Option<Product>, Failure>>;
+/// Lets the engine do the work.
+async fn work_on<E: Engine>(worker: Arc<Worker<E>>, work: Work) -> Result<Option<Product>, Failure> {
+    let product = worker.engine.run(work).await?;
+    if let Some(product) = &product {
+        worker.metrics.timed(&product.timings);
+    }
+    Ok(product)
+}
+
+type Running = JoinHandle<Result<Option<Product>, Failure>>;
 
 struct Attempt {
     start: Timestamp,
@@ -115,11 +109,16 @@ struct Attempt {
 }
 
 impl Attempt {
-    async fn run(mut self, context: &Arc<Context>, attempt: &AttemptId, job: GenerationJob) -> End {
+    async fn run<E: Engine>(
+        mut self,
+        worker: &Arc<Worker<E>>,
+        attempt: &AttemptId,
+        job: GenerationJob,
+    ) -> End {
         let cancel = CancellationToken::new();
         let (progress, shown) = watch::channel(Progress::default());
-        let work = work::run(context.clone(), job, attempt.number, self.start, progress, cancel.clone());
-        let mut work = tokio::spawn(work.in_current_span());
+        let work = Work { job, attempt: attempt.number, start: self.start, progress, cancel: cancel.clone() };
+        let mut work = tokio::spawn(work_on(worker.clone(), work).in_current_span());
         let mut pace = pace();
         let mut written = None;
         loop {
@@ -138,7 +137,7 @@ impl Attempt {
     }
 
     /// Ends the work because somebody says so.
-    async fn stop(mut self, stop: Stop, cancel: CancellationToken, mut work: Work) -> End {
+    async fn stop(mut self, stop: Stop, cancel: CancellationToken, mut work: Running) -> End {
         if stop == Stop::LetGo {
             cancel.cancel();
             // The device is free when the work has noticed.

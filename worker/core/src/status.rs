@@ -3,10 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use trellis_crds::conditions::{self, NewCondition, READY, RECONCILING, reason};
-use trellis_crds::{
-    Attempt, GenerationJob, GenerationJobStatus, Outcome, OutputFile, Phase, Progress, StageTiming,
-};
+use trellis_crds::{Attempt, GenerationJob, GenerationJobStatus, Outcome, Phase, Progress};
 
+use crate::engine::Product;
 use crate::failure::Failure;
 
 /// The longest message that the schema takes, in characters.
@@ -14,26 +13,15 @@ const MESSAGE_LENGTH: usize = 1024;
 
 /// When an attempt started and ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Period {
-    pub(crate) start: Timestamp,
-    pub(crate) end: Timestamp,
-}
-
-/// What a successful attempt made.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Product {
-    pub(crate) period: Period,
-    /// The folder that the files are in.
-    pub(crate) folder: String,
-    pub(crate) outputs: Vec<OutputFile>,
-    pub(crate) timings: Vec<StageTiming>,
-    /// Of the device, in bytes.
-    pub(crate) peak_memory: Option<i64>,
-    pub(crate) seed: i64,
+pub struct Period {
+    /// When it started.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
 }
 
 /// The files are there: the job is over.
-pub(crate) fn complete(job: &mut GenerationJob, product: &Product) {
+pub fn complete(job: &mut GenerationJob, product: &Product) {
     let period = product.period;
     let observed_generation = job.metadata.generation;
     let message = format!("{} files are in {}", product.outputs.len(), product.folder);
@@ -89,7 +77,7 @@ fn end_attempt(job: &mut GenerationJob, period: Period, outcome: Outcome, failur
 
 #[cfg(test)]
 mod tests {
-    use trellis_crds::FailureReason;
+    use trellis_crds::{FailureReason, OutputFile, StageTiming};
 
     use super::*;
     use crate::desk::tests::{assigned, at, identity};

@@ -14,8 +14,9 @@ use tokio::time::{interval, timeout};
 use trellis_crds::{FailureReason, GenerationJob};
 use trellis_telemetry::Health;
 
-use crate::attempt::{self, Context, End, Stop};
+use crate::attempt::{self, End, Stop};
 use crate::desk::{AttemptId, Desk};
+use crate::engine::{Engine, Worker};
 use crate::failure::chain;
 
 type Guarded = DeserializeGuard<GenerationJob>;
@@ -37,7 +38,7 @@ const WATCH_SECONDS: u32 = 60;
 #[error(
     "the last {FAULTS} jobs failed by a fault of this worker; it ends so that another can take its place"
 )]
-pub(crate) struct Faulty;
+pub struct Faulty;
 
 /// An attempt that is being made.
 struct Running {
@@ -49,17 +50,21 @@ struct Running {
 /// Serves jobs until `shutdown` ends, and then hands back what is not done.
 ///
 /// `namespace` is the only one that jobs are taken from; `None` takes them from all.
-pub(crate) async fn serve(
-    context: Arc<Context>,
+///
+/// # Errors
+/// When several jobs in a row failed by a fault of this worker.
+pub async fn serve<E: Engine>(
+    worker: Worker<E>,
     namespace: Option<String>,
     health: Health,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Faulty> {
-    let mut desk = Desk::new(context.identity.clone());
+    let worker = Arc::new(worker);
+    let mut desk = Desk::new(worker.identity.clone());
     let mut running: Option<Running> = None;
     let mut faults = 0;
     let mut heartbeat = interval(HEARTBEAT);
-    let mut events = std::pin::pin!(watch_jobs(&context, namespace));
+    let mut events = std::pin::pin!(watch_jobs(&worker, namespace));
     let mut shutdown = std::pin::pin!(shutdown);
     while faults < FAULTS {
         tokio::select! {
@@ -76,24 +81,24 @@ pub(crate) async fn serve(
         match &running {
             Some(current) if !desk.holds(&current.attempt) => drop(current.stop.send_replace(Stop::LetGo)),
             Some(_) => {}
-            None => running = take(&context, &desk, Stop::No),
+            None => running = take(&worker, &desk, Stop::No),
         }
     }
     health.set_not_ready("shutting down");
-    hand_back(&context, &desk, running).await;
+    hand_back(&worker, &desk, running).await;
     if faults < FAULTS { Ok(()) } else { Err(Faulty) }
 }
 
-fn watch_jobs(
-    context: &Context,
+fn watch_jobs<E: Engine>(
+    worker: &Worker<E>,
     namespace: Option<String>,
-) -> impl Stream<Item = watcher::Result<Event<Guarded>>> + use<> {
-    let client = context.client.clone();
+) -> impl Stream<Item = watcher::Result<Event<Guarded>>> + use<E> {
+    let client = worker.client.clone();
     let api: Api<Guarded> = match namespace {
         Some(namespace) => Api::namespaced(client, &namespace),
         None => Api::all(client),
     };
-    let ours = format!("status.assignment.worker={}", context.identity.pod_name);
+    let ours = format!("status.assignment.worker={}", worker.identity.pod_name);
     watcher(api, watcher::Config::default().fields(&ours).timeout(WATCH_SECONDS)).default_backoff()
 }
 
@@ -128,10 +133,10 @@ fn readable(job: Guarded) -> Result<GenerationJob, String> {
 }
 
 /// Starts the next attempt, where there is one.
-fn take(context: &Arc<Context>, desk: &Desk, stop: Stop) -> Option<Running> {
+fn take<E: Engine>(worker: &Arc<Worker<E>>, desk: &Desk, stop: Stop) -> Option<Running> {
     let (attempt, job) = desk.next()?;
     let (stop, stopped) = watch::channel(stop);
-    let task = attempt::make(context.clone(), attempt.clone(), job.clone(), stopped);
+    let task = attempt::make(worker.clone(), attempt.clone(), job.clone(), stopped);
     Some(Running { attempt, stop, task: tokio::spawn(task) })
 }
 
@@ -147,8 +152,8 @@ async fn ended(running: &mut Option<Running>) -> End {
 }
 
 /// Hands back the running attempt, or one that was assigned in the last moment.
-async fn hand_back(context: &Arc<Context>, desk: &Desk, running: Option<Running>) {
-    let Some(running) = running.or_else(|| take(context, desk, Stop::HandBack)) else { return };
+async fn hand_back<E: Engine>(worker: &Arc<Worker<E>>, desk: &Desk, running: Option<Running>) {
+    let Some(running) = running.or_else(|| take(worker, desk, Stop::HandBack)) else { return };
     running.stop.send_replace(Stop::HandBack);
     if timeout(FAREWELL, running.task).await.is_err() {
         tracing::error!("the attempt did not end in time");
