@@ -1,7 +1,7 @@
 //! The Go programs that the cluster is made of, each built once from a pinned module under `e2e/tools/`.
 //!
-//! A program lands in `<cache>/go/<module>-<hash>/bin`, where the hash covers the module's `go.mod`, its `go.sum` and the Go version:
-//! whatever could change the program changes its place.
+//! A program lands in `<cache>/go/<module>-<hash>/bin`, where the hash covers the module's `go.mod`, its `go.sum`, its own sources and the
+//! Go version: whatever could change the program changes its place.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -29,7 +29,7 @@ const fn program(module: &'static str, name: &'static str, package: &'static str
 }
 
 /// Every program, in the order in which a first build is useful.
-pub const PROGRAMS: [Program; 18] = [
+pub const PROGRAMS: &[Program] = &[
     program("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
     program("kubernetes", "kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     program("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
@@ -52,6 +52,7 @@ pub const PROGRAMS: [Program; 18] = [
     program("cni", "host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
     program("coredns", "coredns", "github.com/coredns/coredns"),
     program("fake-gcs-server", "fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
+    program("kstatus", "kstatus", "trellis3d.dev/tools/kstatus"),
 ];
 
 /// The path of the program called `name`, built first if it is not there yet.
@@ -142,12 +143,22 @@ fn missing_go(error: std::io::Error) -> anyhow::Error {
 fn fingerprint(source: &Path) -> Result<String> {
     let version = go().args(["env", "GOVERSION"]).output().map_err(missing_go)?;
     let mut hash = Sha256::new();
-    for file in ["go.mod", "go.sum"] {
-        let path = source.join(file);
+    for path in sources(source)? {
         hash.update(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
     }
     hash.update(version.stdout.trim_ascii());
     Ok(hex::encode(&hash.finalize()[..6]))
+}
+
+/// What a module consists of: `go.mod`, `go.sum`, and the Go files of programs of our own.
+fn sources(module: &Path) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(module).with_context(|| format!("cannot read {}", module.display()))?;
+    let mut paths = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| {
+        path.extension().is_some_and(|kind| ["mod", "sum", "go"].iter().any(|known| kind == *known))
+    });
+    paths.sort();
+    Ok(paths)
 }
 
 fn required_version(go_mod: &str, module: &str) -> Result<String> {

@@ -56,10 +56,13 @@ fn ready(facts: &PoolFacts) -> (bool, &str, &str) {
 }
 
 fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
-    if facts.starting > 0 || facts.idle + facts.busy < facts.wanted {
-        (true, reason::POOL_STARTING, "Workers are starting.")
-    } else {
-        (false, reason::WORKERS_READY, "The pool has the workers it needs.")
+    match &facts.trouble {
+        // kstatus looks at this condition before `Stalled`: what waits for somebody's help is not in progress.
+        Some(trouble) => (false, trouble.reason, &trouble.message),
+        None if facts.starting > 0 || facts.idle + facts.busy < facts.wanted => {
+            (true, reason::POOL_STARTING, "Workers are starting.")
+        }
+        None => (false, reason::WORKERS_READY, "The pool has the workers it needs."),
     }
 }
 

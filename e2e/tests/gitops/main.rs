@@ -1,0 +1,10 @@
+//! What GitOps tools make of jobs and pools: the tools' own code, and the statuses that the operator writes.
+
+#[expect(dead_code, reason = "the tests of the operator need more of it")]
+#[path = "../operator/fixture.rs"]
+mod fixture;
+mod kstatus;
+mod pipe;
+#[expect(dead_code, reason = "the tests of the operator need more of it")]
+#[path = "../operator/workers.rs"]
+mod workers;
