@@ -53,6 +53,7 @@ pub const PROGRAMS: &[Program] = &[
     program("coredns", "coredns", "github.com/coredns/coredns"),
     program("fake-gcs-server", "fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
     program("kstatus", "kstatus", "trellis3d.dev/tools/kstatus"),
+    program("lua", "lua", "trellis3d.dev/tools/lua"),
 ];
 
 /// The path of the program called `name`, built first if it is not there yet.
