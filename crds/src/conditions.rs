@@ -28,6 +28,8 @@ pub mod reason {
     pub const NO_POOL: &str = "NoPool";
     /// The pool's workers are starting.
     pub const POOL_STARTING: &str = "PoolStarting";
+    /// The pool's workers wait for a quota system to admit them.
+    pub const WAITING_FOR_QUOTA: &str = "WaitingForQuota";
     /// The pool's workers failed one after another: it takes one probing job at a time.
     pub const CIRCUIT_OPEN: &str = "CircuitOpen";
     /// Waiting for the next attempt after a failed one.
@@ -62,6 +64,8 @@ pub mod reason {
     pub const PODS_REFUSED: &str = "PodsRefused";
     /// The pool's pods cannot be placed or started.
     pub const PODS_NOT_STARTING: &str = "PodsNotStarting";
+    /// The pool's workers cannot download or load the model.
+    pub const MODEL_NOT_LOADED: &str = "ModelNotLoaded";
 }
 
 /// The condition of the type `kind`, where there is one.

@@ -93,6 +93,13 @@ pub struct WorkerPoolSpec {
     #[schemars(range(min = 0, max = 86_400))]
     pub idle_seconds: i32,
 
+    /// How long a worker may take until it is ready, in seconds, 60 to 86400 (default 1800): from when its pod has a node, and before that
+    /// from when the pod may have one. It covers pulling the image, and downloading and loading the model. Another takes the place of a
+    /// worker that takes longer.
+    #[serde(default = "half_an_hour")]
+    #[schemars(range(min = 60, max = 86_400))]
+    pub start_seconds: i32,
+
     /// How many jobs a worker runs before a new pod takes its place; 0 (default): no limit. 1 gives every job a pod of
     /// its own.
     #[serde(default)]
@@ -183,6 +190,10 @@ fn images_alone() -> Vec<InputKind> {
 
 fn five_minutes() -> i32 {
     300
+}
+
+fn half_an_hour() -> i32 {
+    1800
 }
 
 fn one() -> i32 {

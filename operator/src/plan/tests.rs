@@ -299,7 +299,7 @@ proptest! {
             } else if let (Decision::Idle { .. }, Phase::Processing, Some(_)) = (&decision, current.phase(), current.assignment()) {
                 match blows.next() {
                     Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),
-                    Some(Blow::Crash(reason)) => at.worker = Fate::Crashed(Crash { reason, message: "it died".into(), in_order: false }),
+                    Some(Blow::Crash(reason)) => at.worker = Fate::Crashed(Crash { reason, message: "it died".into(), exit_code: None }),
                     Some(Blow::Hang) => now = seconds_after(now, 400),
                     Some(Blow::Report(outcome, reason)) => report(&mut current, outcome, reason, now),
                     None => complete(&mut current, now),

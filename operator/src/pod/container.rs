@@ -56,6 +56,9 @@ fn environment(pool: &WorkerPool, settings: &Settings) -> Vec<EnvVar> {
         value("TRELLIS_OUTPUT_URI", &settings.output_uri),
         value("TRELLIS_CACHE_DIR", CACHE_DIR),
     ];
+    if pool.spec.max_jobs_per_worker > 0 {
+        environment.push(value("TRELLIS_MAX_JOBS", &pool.spec.max_jobs_per_worker.to_string()));
+    }
     let emulator = settings.storage_emulator_host.as_deref().filter(|host| !host.is_empty());
     environment.extend(emulator.map(|host| value("STORAGE_EMULATOR_HOST", host)));
     environment

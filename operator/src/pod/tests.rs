@@ -54,7 +54,14 @@ fn a_bare_template_becomes_a_complete_and_restricted_worker() {
     assert_eq!(environment(&pod, "TRELLIS_MODEL_URI").unwrap()["value"], "gs://models/image");
     assert_eq!(environment(&pod, "TRELLIS_OUTPUT_URI").unwrap()["value"], "gs://assets/out");
     assert_eq!(environment(&pod, "STORAGE_EMULATOR_HOST"), None);
+    assert_eq!(environment(&pod, "TRELLIS_MAX_JOBS"), None);
     assert_eq!(worker["resources"], Value::Null);
+}
+
+#[test]
+fn a_worker_is_told_how_many_jobs_it_may_take() {
+    let pod = pod(json!({"maxJobsPerWorker": 7}));
+    assert_eq!(environment(&pod, "TRELLIS_MAX_JOBS").unwrap()["value"], "7");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(crate) struct PoolFacts {
     pub(crate) queued: usize,
     /// How many workers the pool should have now.
     pub(crate) wanted: usize,
+    /// Of those that start, how many a quota system has not admitted yet.
+    pub(crate) gated: usize,
     /// Why workers cannot start.
     pub(crate) trouble: Option<Waiting>,
 }
@@ -51,14 +53,19 @@ fn ready(facts: &PoolFacts) -> (bool, &str, &str) {
         _ if facts.idle + facts.busy > 0 => (true, reason::WORKERS_READY, "Workers are ready."),
         Some(trouble) => (false, trouble.reason, &trouble.message),
         None if facts.wanted == 0 => (true, reason::SCALED_TO_ZERO, "No job waits: there is no worker."),
+        None if facts.gated > 0 => (false, reason::WAITING_FOR_QUOTA, GATED),
         None => (false, reason::POOL_STARTING, "The first worker is starting."),
     }
 }
+
+/// What a pool says of workers that wait for quota.
+const GATED: &str = "A quota system has not admitted the workers yet; they start when it does.";
 
 fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
         // kstatus looks at this condition before `Stalled`: what waits for somebody's help is not in progress.
         Some(trouble) => (false, trouble.reason, &trouble.message),
+        None if facts.gated > 0 => (true, reason::WAITING_FOR_QUOTA, GATED),
         None if facts.starting > 0 || facts.idle + facts.busy < facts.wanted => {
             (true, reason::POOL_STARTING, "Workers are starting.")
         }

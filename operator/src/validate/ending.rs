@@ -1,9 +1,8 @@
 //! How a worker's pod ended: what took it away, or what it did itself.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
-use trellis_crds::EXIT_FAULTY;
-use trellis_crds::FailureReason;
 use trellis_crds::labels::WORKER_CONTAINER;
+use trellis_crds::{EXIT_FAULTY, EXIT_NO_MODEL, FailureReason};
 
 use super::worker::{condition, sentence, worker_container};
 
@@ -12,13 +11,28 @@ use super::worker::{condition, sentence, worker_container};
 pub(crate) struct Crash {
     pub(crate) reason: FailureReason,
     pub(crate) message: String,
-    /// The worker ended in order: it had reported on every job that it took, so that none is to blame.
-    pub(crate) in_order: bool,
+    /// The container's, where it is known.
+    pub(crate) exit_code: Option<i32>,
 }
 
 impl Crash {
     fn new(reason: FailureReason, message: String) -> Self {
-        Self { reason, message, in_order: false }
+        Self { reason, message, exit_code: None }
+    }
+
+    /// Whether the worker had done what it was to do.
+    pub(crate) fn is_done(&self) -> bool {
+        self.exit_code == Some(0)
+    }
+
+    /// Whether the worker ended in order: it had reported on every job that it took, so that none is to blame.
+    pub(crate) fn is_in_order(&self) -> bool {
+        self.is_done() || self.exit_code == Some(EXIT_FAULTY)
+    }
+
+    /// Whether the worker ended because it cannot have its model.
+    pub(crate) fn is_for_want_of_the_model(&self) -> bool {
+        self.exit_code == Some(EXIT_NO_MODEL)
     }
 }
 
@@ -120,9 +134,12 @@ fn crash(pod: &Pod, terminated: Option<&ContainerStateTerminated>) -> Crash {
             "the container's memory ran out (OOMKilled); raise its limit in the pool's template".into();
         return Crash::new(FailureReason::OutOfMemory, message);
     }
-    let message = format!("the container ended with exit code {} ({message})", terminated.exit_code);
-    let in_order = matches!(terminated.exit_code, 0 | EXIT_FAULTY);
-    Crash { reason: FailureReason::WorkerCrashed, message, in_order }
+    let code = terminated.exit_code;
+    let message = match terminated.message.as_deref().map(str::trim).filter(|own| !own.is_empty()) {
+        Some(own) if code == EXIT_NO_MODEL => format!("the model cannot be loaded: {own}"),
+        _ => format!("the container ended with exit code {code} ({message})"),
+    };
+    Crash { exit_code: Some(code), ..Crash::new(FailureReason::WorkerCrashed, message) }
 }
 
 #[cfg(test)]
@@ -159,10 +176,19 @@ mod tests {
         let crash = ended("Error", 101);
         assert_eq!(crash.reason, FailureReason::WorkerCrashed);
         assert!(crash.message.contains("101"), "{}", crash.message);
-        assert!(!crash.in_order);
+        assert!(!crash.is_in_order());
         for code in [0, EXIT_FAULTY] {
-            assert!(ended("Error", code).in_order, "{code}");
+            assert!(ended("Error", code).is_in_order(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_worker_says_itself_why_it_cannot_have_its_model() {
+        let mut containers = container(EXIT_NO_MODEL, "Error");
+        containers[0]["state"]["terminated"]["message"] = json!("gs://b/m/pipeline.json is not there\n");
+        let crash = crashed(json!({"phase": "Failed", "containerStatuses": containers}));
+        assert!(crash.is_for_want_of_the_model() && !crash.is_in_order());
+        assert_eq!(crash.message, "the model cannot be loaded: gs://b/m/pipeline.json is not there");
     }
 
     /// Statuses as kubelet 1.36 writes them.
@@ -224,6 +250,6 @@ mod tests {
     #[test]
     fn a_pod_that_ran_for_longer_than_its_template_allows_did_so_itself() {
         let late = json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": "Pod was active on the node longer than the specified deadline"});
-        assert!(!crashed(late).in_order);
+        assert!(!crashed(late).is_in_order());
     }
 }

@@ -25,8 +25,10 @@ pub(crate) struct Worker {
 /// Where a worker is in its life.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Life {
+    /// A scheduling gate holds the pod back: a quota system has not admitted it yet.
+    Gated,
     /// The pod is there, the worker not ready yet, or not any more.
-    Starting(Option<Trouble>),
+    Starting { placed: bool, trouble: Option<Trouble> },
     /// It can take jobs.
     Ready,
     /// The pod has a deletion timestamp. It should be gone by `due`; it stays where its node does not answer any more.
@@ -84,13 +86,21 @@ fn life(pod: &Pod) -> Life {
     if condition(pod, "Ready").is_some_and(|ready| ready.status == "True") {
         return Life::Ready;
     }
-    Life::Starting(trouble(pod))
+    let scheduled = condition(pod, "PodScheduled");
+    if scheduled.is_some_and(|scheduled| scheduled.reason.as_deref() == Some(GATED)) {
+        return Life::Gated;
+    }
+    let placed = scheduled.is_some_and(|scheduled| scheduled.status == "True");
+    Life::Starting { placed, trouble: trouble(pod) }
 }
+
+/// The reason of a pod that scheduling gates hold back.
+/// <https://kubernetes.io/docs/concepts/scheduling-eviction/pod-scheduling-readiness/>
+const GATED: &str = "SchedulingGated";
 
 /// Why the pod does not get ready: it has no node, or one of its containers waits for something that may never come.
 fn trouble(pod: &Pod) -> Option<Trouble> {
     if let Some(unplaced) = condition(pod, "PodScheduled").filter(|condition| condition.status == "False") {
-        // Unschedulable, or SchedulingGated while a quota system holds it back.
         let reason = unplaced.reason.clone().unwrap_or_default();
         let message = unplaced.message.clone().unwrap_or_default();
         return Some(Trouble { reason, message });
@@ -157,12 +167,23 @@ mod tests {
         let unplaced = worker(json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"},
         ]}));
-        let Life::Starting(Some(trouble)) = unplaced.life else { panic!("{unplaced:?}") };
+        let Life::Starting { placed: false, trouble: Some(trouble) } = unplaced.life else {
+            panic!("{unplaced:?}")
+        };
         assert_eq!((trouble.reason.as_str(), trouble.message.as_str()), ("Unschedulable", "0/3 nodes"));
-        let creating = worker(json!({"phase": "Pending", "containerStatuses": [{
+        let placed = json!({"type": "PodScheduled", "status": "True"});
+        let creating = worker(json!({"phase": "Pending", "conditions": [placed], "containerStatuses": [{
             "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ContainerCreating"}},
         }]}));
-        assert_eq!(creating.life, Life::Starting(None));
+        assert_eq!(creating.life, Life::Starting { placed: true, trouble: None });
+    }
+
+    #[test]
+    fn a_pod_that_a_quota_system_holds_back_is_in_no_trouble() {
+        let gated = worker(json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"},
+        ]}));
+        assert_eq!(gated.life, Life::Gated);
     }
 }

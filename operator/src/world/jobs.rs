@@ -206,9 +206,9 @@ impl World {
                 Fate::Lost(format!("the worker's pod was taken away: {message}"))
             }
             // The job came too late for the worker to take it.
-            Some(Life::Ended(crash)) if crash.in_order => Fate::Lost(crash.message.clone()),
+            Some(Life::Ended(crash)) if crash.is_in_order() => Fate::Lost(crash.message.clone()),
             Some(Life::Ended(crash)) => Fate::Crashed(crash.clone()),
-            Some(Life::Starting(_) | Life::Ready) => Fate::Alive,
+            Some(Life::Gated | Life::Starting { .. } | Life::Ready) => Fate::Alive,
         }
     }
 

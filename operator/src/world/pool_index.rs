@@ -29,6 +29,10 @@ pub(super) struct PoolIndex {
     due: HashMap<Uid, Timestamp>,
     /// Workers whose pod is to be deleted.
     pub(super) removable: BTreeSet<Uid>,
+    /// Since when each worker has been starting.
+    starts: BTreeMap<Uid, Timestamp>,
+    /// Workers that a quota system has not admitted yet.
+    pub(super) gated: BTreeSet<Uid>,
     /// Why starting workers cannot start.
     pub(super) troubles: BTreeMap<Uid, Trouble>,
     /// Creations under way: the watch may not show their pods yet.
@@ -96,6 +100,18 @@ impl PoolIndex {
         self.due.values().filter(|due| now < **due).min().copied()
     }
 
+    pub(super) fn set_start(&mut self, uid: &Uid, since: Option<Timestamp>) {
+        match since {
+            Some(since) => _ = self.starts.insert(uid.clone(), since),
+            None => _ = self.starts.remove(uid),
+        }
+    }
+
+    /// The worker that has been starting for the longest time, and since when.
+    pub(super) fn longest_start(&self) -> Option<(&Uid, Timestamp)> {
+        self.starts.iter().map(|(uid, since)| (uid, *since)).min_by_key(|(_, since)| *since)
+    }
+
     /// Says whether that changed anything.
     pub(super) fn set_trouble(&mut self, uid: &Uid, trouble: Option<Trouble>) -> bool {
         match trouble {
@@ -152,6 +168,8 @@ impl PoolIndex {
 
     /// A worker's pod is gone.
     pub(super) fn removed(&mut self, uid: &Uid) {
+        self.starts.remove(uid);
+        self.gated.remove(uid);
         self.troubles.remove(uid);
         self.delete_again.remove(uid);
         if self.creating > 0 {
@@ -195,7 +213,7 @@ impl PoolIndex {
             busy: self.busy,
             draining: self.draining,
             queued: self.queue.len(),
-            stuck: self.troubles.keys().cloned().collect(),
+            stuck: self.troubles.keys().chain(&self.gated).cloned().collect(),
             idle: &self.idle,
             hold_until: self.hold_until,
         }

@@ -16,7 +16,7 @@ use crate::key::{Key, Uid};
 use crate::plan::{self, Waiting};
 use crate::status::{self, PoolFacts};
 use crate::text::clip;
-use crate::time::after;
+use crate::time::{after, seconds_after};
 use crate::validate::{Life, Pool, Worker};
 
 /// How long counts in a pool's status may lag behind: warm jobs come and go faster, and cost the pool no write.
@@ -75,12 +75,13 @@ impl World {
             }
             return self.metrics.forget_pool(key);
         };
+        let next_late = self.replace_late_starts(&pool, now);
         self.pair(key, now, batch);
         let look_again = self.scale(&pool, now, batch);
         self.remove_workers(key, now, batch);
         let again = self.index(key).next_deletion(now);
         let report = self.report(&pool, now, batch);
-        let look_again = look_again.into_iter().chain(again).chain(report).min();
+        let look_again = [look_again, next_late, again, report].into_iter().flatten().min();
         self.timers.set(Subject::Pool(key.clone()), look_again);
         let queued = self.index(key).queue.len();
         self.metrics.set_queue(key, queued);
@@ -97,6 +98,11 @@ impl World {
             None if ready => {
                 let message = format!("All workers of WorkerPool {key} are busy.");
                 Waiting { reason: reason::NO_IDLE_WORKER, message }
+            }
+            None if self.indexes.get(key).is_some_and(|index| !index.gated.is_empty()) => {
+                let message =
+                    format!("The workers of WorkerPool {key} wait for quota: they are not admitted yet.");
+                Waiting { reason: reason::WAITING_FOR_QUOTA, message }
             }
             None => {
                 let message = format!("A worker of WorkerPool {key} is starting.");
@@ -144,6 +150,34 @@ impl World {
             let seat = index.idle.last().and_then(|(_, worker)| self.seat(worker, key));
             let (Some(job), Some(seat)) = (job, seat) else { return };
             self.assign(&job, seat, now, batch);
+        }
+    }
+
+    /// Gives up on workers that did not get ready in time, and says when the next one's time will be over.
+    fn replace_late_starts(&mut self, pool: &Pool, now: Timestamp) -> Option<Timestamp> {
+        let seconds = pool.spec().start_seconds;
+        loop {
+            let index = self.index(&pool.identity.key);
+            let (uid, since) = index.longest_start()?;
+            let (uid, end) = (uid.clone(), seconds_after(since, seconds));
+            if now < end {
+                return Some(end);
+            }
+            let trouble = index.troubles.get(&uid).cloned();
+            index.set_start(&uid, None);
+            let Some(entry) = self.workers.get_mut(&uid) else { continue };
+            entry.condemned = true;
+            let (name, was_ready) = (entry.worker.identity.key.name.clone(), entry.was_ready);
+            let why = trouble.map(|trouble| format!(" ({}: {})", trouble.reason, trouble.message));
+            let message = format!(
+                "Worker {name} was not ready within spec.startSeconds, {seconds} s{}; another takes its place.",
+                why.unwrap_or_default()
+            );
+            if !was_ready {
+                self.index(&pool.identity.key).start_failed(reason::PODS_NOT_STARTING, &message, now);
+            }
+            self.announce(Notice::pool(pool, EventType::Warning, "WorkerFailed", message));
+            self.refresh_worker(&uid, now);
         }
     }
 
@@ -238,10 +272,13 @@ impl World {
             _ => return,
         };
         if !was_ready {
+            let no_model = matches!(&worker.life, Life::Ended(crash) if crash.is_for_want_of_the_model());
+            let reason = if no_model { reason::MODEL_NOT_LOADED } else { reason::PODS_NOT_STARTING };
             let message = format!("Worker {name} ended before it was ready: {message}.");
-            self.index(&worker.pool).start_failed(reason::PODS_NOT_STARTING, &message, now);
+            self.index(&worker.pool).start_failed(reason, &message, now);
         }
-        if let (Life::Ended(_), Some(pool)) = (&worker.life, self.pools.get(&worker.pool)) {
+        let failed = matches!(&worker.life, Life::Ended(crash) if !crash.is_done());
+        if let Some(pool) = self.pools.get(&worker.pool).filter(|_| failed) {
             let note = format!("Worker {name}: {message}.");
             let notice = Notice::pool(pool, EventType::Warning, "WorkerFailed", note);
             self.announce(notice);
@@ -260,6 +297,7 @@ impl World {
             draining: index.draining,
             queued: index.queue.len(),
             wanted: index.census().wanted(pool),
+            gated: index.gated.len(),
             trouble,
         };
         let status = status::pool(pool, &facts, now);

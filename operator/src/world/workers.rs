@@ -23,8 +23,10 @@ pub(super) struct WorkerEntry {
     idle_since: Option<Timestamp>,
     /// It was ready at some time, so its end is no failure to start.
     pub(super) was_ready: bool,
-    /// It showed no sign of life and is to be replaced.
-    condemned: bool,
+    /// While it starts: whether it has a node, and since when this process has seen it so. Other clocks than its own may be wrong.
+    start: Option<(bool, Timestamp)>,
+    /// It showed no sign of life, or did not get ready in time, and is to be replaced.
+    pub(super) condemned: bool,
     pub(super) deletion: Deletion,
 }
 
@@ -80,11 +82,18 @@ impl World {
             standing: Standing::Absent,
             idle_since: None,
             was_ready,
+            start: None,
             condemned: false,
             deletion: Deletion::None,
         });
         entry.worker = worker.clone();
         entry.was_ready = was_ready;
+        entry.start = match worker.life {
+            Life::Starting { placed, .. } => {
+                entry.start.filter(|(before, _)| *before == placed).or(Some((placed, now)))
+            }
+            _ => None,
+        };
         self.index(&worker.pool).seen(&worker.identity.key.name);
         // Only the first time: one that is well says nothing of others that crash at their start.
         if was_ready && !ready_before {
@@ -132,9 +141,11 @@ impl World {
             Standing::Draining | Standing::Absent => {}
         }
         let trouble = match &entry.worker.life {
-            Life::Starting(trouble) if standing == Standing::Starting => trouble.clone(),
+            Life::Starting { trouble, .. } if standing == Standing::Starting => trouble.clone(),
             _ => None,
         };
+        let start = entry.start.filter(|_| standing == Standing::Starting).map(|(_, since)| since);
+        let gated = standing == Standing::Starting && entry.worker.life == Life::Gated;
         let due = match entry.worker.life {
             Life::Terminating { due } if standing == Standing::Draining => Some(due),
             _ => None,
@@ -143,9 +154,11 @@ impl World {
         let index = self.index(&pool);
         index.restand(uid, old, standing);
         index.set_due(uid, due);
+        index.set_start(uid, start);
         let mut changed = old != standing;
         changed |= if removable { index.removable.insert(uid.clone()) } else { index.removable.remove(uid) };
         changed |= index.set_trouble(uid, trouble);
+        changed |= if gated { index.gated.insert(uid.clone()) } else { index.gated.remove(uid) };
         if changed {
             self.dirty_pools.insert(pool);
         }
@@ -204,7 +217,7 @@ impl WorkerEntry {
                 return (Standing::Absent, !held && self.deletion != Deletion::Asked);
             }
             Life::Disrupted { over: false, .. } => return (Standing::Draining, false),
-            Life::Starting(_) | Life::Ready => {}
+            Life::Gated | Life::Starting { .. } | Life::Ready => {}
         }
         if self.deletion != Deletion::None {
             (Standing::Draining, self.deletion == Deletion::Unanswered)
