@@ -160,6 +160,9 @@ impl Applier {
             written => written?,
         };
         self.metrics.decisions.with_label_values(&[decision.metric_label()]).inc();
+        if let Decision::Assign(seat) = decision {
+            self.metrics.count_assignment(&seat.pool);
+        }
         if let Some(attempt) = decision.ended_attempt() {
             self.metrics.count_attempt(attempt);
         }

@@ -60,6 +60,7 @@ pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgre
                 && answer.as_ref().is_ok_and(|answer| answer.status().is_success())
             {
                 progress.note(call.resource);
+                metrics.note_watch(call.resource);
             }
             answer
         }

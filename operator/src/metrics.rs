@@ -1,97 +1,183 @@
-//! The operator's metrics. Every label has few values.
+//! The operator's metrics, listed in `docs/monitoring.md`. Every label has few values.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::jiff::Timestamp;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, exponential_buckets,
 };
-
-use trellis_crds::{Attempt, FailureReason, Outcome};
+use trellis_crds::{Attempt, FailureReason, GenerationJobStatus, Outcome};
 
 use crate::key::Key;
+
+/// How many pools have series of their own.
+const MOST_POOLS: usize = 200;
+/// The pool of what is counted for pools beyond [`MOST_POOLS`], and the stage of workers that are newer than this program.
+const OTHER: &str = "other";
+/// The stages of a job, as workers name them.
+const STAGES: [&str; 11] = [
+    "fetch",
+    "encode",
+    "sparse_structure",
+    "structured_latent",
+    "mesh",
+    "gaussians",
+    "radiance_field",
+    "finish",
+    "export",
+    "preview",
+    "upload",
+];
 
 /// The operator's metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// 1 on the replica that writes.
-    pub(crate) leader: IntGauge,
-    queue: IntGaugeVec,
+    leader: IntGauge,
+    elections: IntCounter,
+    pools: Pools,
+    queued: IntGaugeVec,
+    oldest: GaugeVec,
+    workers: IntGaugeVec,
     /// From when a job could be assigned until a worker was chosen.
     pub(crate) queue_seconds: Histogram,
+    assignments: IntCounterVec,
+    run_seconds: HistogramVec,
+    stage_seconds: HistogramVec,
     /// By decision: what was written about jobs.
     pub(crate) decisions: IntCounterVec,
-    /// By outcome and reason: attempts that ended.
-    pub(crate) attempts: IntCounterVec,
+    attempts: IntCounterVec,
     /// How long a round of planning took.
     pub(crate) plan_seconds: Histogram,
     /// By action and result.
     pub(crate) apply_seconds: HistogramVec,
     /// By verb, resource and status code.
     pub(crate) api_requests: IntCounterVec,
+    watch_answers: GaugeVec,
     /// By kind.
     pub(crate) invalid_objects: IntCounterVec,
 }
 
+/// A pool's figures.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PoolFigures {
+    pub(crate) queued: usize,
+    /// When the oldest job in the queue was created.
+    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) starting: usize,
+    pub(crate) idle: usize,
+    pub(crate) busy: usize,
+    pub(crate) draining: usize,
+}
+
 impl Metrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone())).map(|()| counter)
-        };
-        let histogram = |name: &str, help: &str, labels: &[&str]| {
-            let buckets = prometheus::exponential_buckets(0.0005, 2.5, 14)?;
-            let histogram = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?;
-            registry.register(Box::new(histogram.clone())).map(|()| histogram)
-        };
-        let queue = Opts::new("trellis_operator_queued_jobs", "Jobs that wait for a worker of the pool.");
-        let queue = IntGaugeVec::new(queue, &["pool"])?;
-        registry.register(Box::new(queue.clone()))?;
-        let leader = IntGauge::new("trellis_operator_leader", "1 on the replica that holds the Lease.")?;
-        registry.register(Box::new(leader.clone()))?;
+        let new = Registrar(registry);
+        let short = exponential_buckets(0.0005, 2.5, 14)?;
+        let long = exponential_buckets(0.05, 2.0, 17)?;
         Ok(Self {
-            leader,
-            queue,
-            queue_seconds: histogram(
-                "trellis_operator_queue_seconds",
-                "From when a job could be assigned until a worker was chosen.",
-                &[],
-            )?
-            .with_label_values::<&str>(&[]),
-            decisions: counter(
-                "trellis_operator_decisions_total",
-                "What was written about jobs.",
-                &["decision"],
+            leader: new.gauge("leader", "1 on the replica that holds the Lease.")?,
+            elections: new.count("elections_total", "How often this replica began to lead.")?,
+            pools: Pools::default(),
+            queued: new.gauges("queued_jobs", "Jobs that wait for a worker of the pool.", &["pool"])?,
+            oldest: new.float_gauges(
+                "oldest_queued_timestamp_seconds",
+                "When the oldest job was created that waits for a worker of the pool, in Unix time.",
+                &["pool"],
             )?,
-            attempts: counter(
-                "trellis_operator_attempts_total",
-                "Attempts that ended.",
-                &["outcome", "reason"],
+            workers: new.gauges("workers", "Workers of the pool, by what they do.", &["pool", "state"])?,
+            queue_seconds: new
+                .histograms(
+                    "queue_seconds",
+                    "From when a job could be assigned until a worker was chosen.",
+                    &[],
+                    &short,
+                )?
+                .with_label_values::<&str>(&[]),
+            assignments: new.counts("assignments_total", "Jobs that were given to workers.", &["pool"])?,
+            run_seconds: new.histograms(
+                "run_seconds",
+                "How long the attempts took that completed a job.",
+                &["pool"],
+                &long,
             )?,
-            plan_seconds: histogram(
-                "trellis_operator_plan_seconds",
-                "How long a round of planning took.",
-                &[],
-            )?
-            .with_label_values::<&str>(&[]),
-            apply_seconds: histogram(
-                "trellis_operator_apply_seconds",
+            stage_seconds: new.histograms(
+                "stage_seconds",
+                "How long the stages of completed jobs took.",
+                &["stage"],
+                &long,
+            )?,
+            decisions: new.counts("decisions_total", "What was written about jobs.", &["decision"])?,
+            attempts: new.counts("attempts_total", "Attempts that ended.", &["outcome", "reason"])?,
+            plan_seconds: new
+                .histograms("plan_seconds", "How long a round of planning took.", &[], &short)?
+                .with_label_values::<&str>(&[]),
+            apply_seconds: new.histograms(
+                "apply_seconds",
                 "How long it took to carry out an action.",
                 &["action", "result"],
+                &short,
             )?,
-            api_requests: counter(
-                "trellis_operator_api_requests_total",
+            api_requests: new.counts(
+                "api_requests_total",
                 "Requests to the API server.",
                 &["verb", "resource", "code"],
             )?,
-            invalid_objects: counter(
-                "trellis_operator_invalid_objects_total",
+            watch_answers: new.float_gauges(
+                "watch_answer_timestamp_seconds",
+                "When a list or watch of the resource was last answered, in Unix time.",
+                &["resource"],
+            )?,
+            invalid_objects: new.counts(
+                "invalid_objects_total",
                 "Objects that were ignored because they cannot be used.",
                 &["kind"],
             )?,
         })
     }
 
-    pub(crate) fn set_queue(&self, pool: &Key, jobs: usize) {
-        let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
-        self.queue.with_label_values(&[pool.to_string()]).set(jobs);
+    /// This replica leads from now on, or does not any more.
+    pub(crate) fn set_leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+        self.elections.inc_by(u64::from(leads));
+    }
+
+    pub(crate) fn set_pool(&self, pool: &Key, figures: PoolFigures) {
+        let Some(pool) = self.pools.label(pool) else { return };
+        let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.queued.with_label_values(&[&pool]).set(whole(figures.queued));
+        for (state, workers) in [
+            ("starting", figures.starting),
+            ("idle", figures.idle),
+            ("busy", figures.busy),
+            ("draining", figures.draining),
+        ] {
+            self.workers.with_label_values(&[&*pool, state]).set(whole(workers));
+        }
+        match figures.oldest {
+            Some(time) => self.oldest.with_label_values(&[&pool]).set(unix(time)),
+            // Without a job there is no age; it is an error only where there was none before.
+            None => _ = self.oldest.remove_label_values(&[&pool]),
+        }
+    }
+
+    /// Drops what is measured by pool.
+    pub(crate) fn forget_pool(&self, pool: &Key) {
+        let Some(pool) = self.pools.forget(pool) else { return };
+        // It is an error only where there was nothing to drop.
+        let _ = self.queued.remove_label_values(&[&pool]);
+        let _ = self.oldest.remove_label_values(&[&pool]);
+        let _ = self.assignments.remove_label_values(&[&pool]);
+        let _ = self.run_seconds.remove_label_values(&[&pool]);
+        for state in ["starting", "idle", "busy", "draining"] {
+            let _ = self.workers.remove_label_values(&[&*pool, state]);
+        }
+    }
+
+    pub(crate) fn count_assignment(&self, pool: &Key) {
+        let pool = self.pools.label(pool).unwrap_or_else(|| OTHER.to_owned());
+        self.assignments.with_label_values(&[pool]).inc();
     }
 
     /// Counts an attempt that ended.
@@ -106,9 +192,155 @@ impl Metrics {
         self.attempts.with_label_values(&[outcome, reason]).inc();
     }
 
-    /// Drops what is measured by pool.
-    pub(crate) fn forget_pool(&self, pool: &Key) {
-        // It is an error only where there was nothing to drop.
-        let _ = self.queue.remove_label_values(&[pool.to_string()]);
+    /// Records how long a job's completed attempt took, as its worker says.
+    pub(crate) fn time_run(&self, pool: &Key, status: &GenerationJobStatus) {
+        if let (Some(start), Some(end)) = (&status.start_time, &status.completion_time) {
+            let pool = self.pools.label(pool).unwrap_or_else(|| OTHER.to_owned());
+            let seconds = end.0.duration_since(start.0).as_secs_f64();
+            self.run_seconds.with_label_values(&[pool]).observe(seconds.max(0.0));
+        }
+        for timing in &status.timings {
+            let known = STAGES.into_iter().find(|stage| *stage == timing.stage);
+            let seconds = timing.milliseconds as f64 / 1000.0;
+            self.stage_seconds.with_label_values(&[known.unwrap_or(OTHER)]).observe(seconds);
+        }
+    }
+
+    /// A list or watch of the resource was answered.
+    pub(crate) fn note_watch(&self, resource: &str) {
+        self.watch_answers.with_label_values(&[resource]).set(unix(Timestamp::now()));
+    }
+}
+
+fn unix(time: Timestamp) -> f64 {
+    time.as_duration().as_secs_f64()
+}
+
+/// Names the pools that have series of their own, the first [`MOST_POOLS`]: whoever may create pools must not fill the memory of
+/// Prometheus.
+#[derive(Clone, Debug, Default)]
+struct Pools(Arc<Mutex<HashSet<Key>>>);
+
+impl Pools {
+    fn label(&self, pool: &Key) -> Option<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(pool) {
+            if known.len() >= MOST_POOLS {
+                return None;
+            }
+            known.insert(pool.clone());
+        }
+        Some(pool.to_string())
+    }
+
+    fn forget(&self, pool: &Key) -> Option<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(pool).then(|| pool.to_string())
+    }
+}
+
+/// Makes metrics and registers them under the operator's prefix.
+struct Registrar<'a>(&'a Registry);
+
+impl Registrar<'_> {
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(format!("trellis_operator_{name}"), help)
+    }
+
+    fn add<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: Result<C, prometheus::Error>,
+    ) -> Result<C, prometheus::Error> {
+        let metric = metric?;
+        self.0.register(Box::new(metric.clone())).map(|()| metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.add(IntGauge::with_opts(Self::opts(name, help)))
+    }
+
+    fn count(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.add(IntCounter::with_opts(Self::opts(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(Self::opts(name, help), labels))
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.add(GaugeVec::new(Self::opts(name, help), labels))
+    }
+
+    fn counts(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(Self::opts(name, help), labels))
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(buckets.to_vec());
+        self.add(HistogramVec::new(opts, labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn series(registry: &Registry, name: &str) -> usize {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        family.map_or(0, |family| family.get_metric().len())
+    }
+
+    #[test]
+    fn whoever_makes_many_pools_makes_no_more_series_than_there_may_be() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let pools: Vec<Key> = (0..2 * MOST_POOLS).map(|n| Key::new("a", n.to_string())).collect();
+        for pool in &pools {
+            metrics.set_pool(pool, PoolFigures::default());
+            metrics.count_assignment(pool);
+        }
+        assert_eq!(series(&registry, "trellis_operator_queued_jobs"), MOST_POOLS);
+        assert_eq!(series(&registry, "trellis_operator_assignments_total"), MOST_POOLS + 1);
+        pools.iter().for_each(|pool| metrics.forget_pool(pool));
+        assert_eq!(series(&registry, "trellis_operator_queued_jobs"), 0);
+        assert_eq!(series(&registry, "trellis_operator_workers"), 0);
+        metrics.set_pool(&pools[300], PoolFigures::default());
+        assert_eq!(series(&registry, "trellis_operator_queued_jobs"), 1, "there is room again");
+    }
+
+    #[test]
+    fn a_pool_without_a_queue_has_no_oldest_job() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let pool = Key::new("a", "image");
+        let oldest = Some(Timestamp::UNIX_EPOCH);
+        metrics.set_pool(&pool, PoolFigures { queued: 1, oldest, ..PoolFigures::default() });
+        assert_eq!(series(&registry, "trellis_operator_oldest_queued_timestamp_seconds"), 1);
+        metrics.set_pool(&pool, PoolFigures::default());
+        assert_eq!(series(&registry, "trellis_operator_oldest_queued_timestamp_seconds"), 0);
+    }
+
+    #[test]
+    fn a_workers_own_stage_names_make_no_series() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        let stage = |name: String| json!({"stage": name, "milliseconds": 5});
+        let timings: Vec<_> = (0..50).map(|n| stage(format!("x{n}"))).chain([stage("mesh".into())]).collect();
+        let status = json!({
+            "startTime": "2026-01-01T00:00:00.000000Z", "completionTime": "2026-01-01T00:00:07.000000Z",
+            "timings": timings,
+        });
+        metrics.time_run(&Key::new("a", "image"), &serde_json::from_value(status).unwrap());
+        assert_eq!(series(&registry, "trellis_operator_stage_seconds"), 2);
+        assert_eq!(series(&registry, "trellis_operator_run_seconds"), 1);
     }
 }

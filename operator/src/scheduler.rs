@@ -102,7 +102,7 @@ impl Scheduler {
 
     fn next_term(&mut self) -> Term {
         let role = *self.role.borrow_and_update();
-        self.metrics.leader.set(i64::from(role == Role::Leader));
+        self.metrics.set_leader(role == Role::Leader);
         match role {
             Role::Standby => Term::Standby,
             Role::Leader => Term::Elected,

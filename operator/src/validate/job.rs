@@ -5,6 +5,7 @@ use std::sync::Arc;
 use trellis_crds::{GenerationJob, GenerationJobSpec, GenerationJobStatus, InputKind};
 
 use super::{Identity, Invalid};
+use crate::key::Key;
 
 /// A GenerationJob as it is stored.
 #[derive(Clone, Debug)]
@@ -30,6 +31,13 @@ impl Job {
     /// The status, where something was written yet.
     pub(crate) fn status(&self) -> Option<&GenerationJobStatus> {
         self.object.status.as_ref()
+    }
+
+    /// The pool whose worker has the job, or had it last.
+    pub(crate) fn assigned_pool(&self) -> Option<Key> {
+        let pool = &self.object.assignment()?.pool;
+        let own = || Key::new(&self.identity.key.namespace, pool);
+        Some(pool.split_once('/').map_or_else(own, |(namespace, name)| Key::new(namespace, name)))
     }
 
     pub(crate) fn is_being_deleted(&self) -> bool {

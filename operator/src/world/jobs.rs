@@ -100,6 +100,9 @@ impl World {
         if let Some(attempt) = status.attempts.last() {
             self.metrics.count_attempt(attempt);
         }
+        if let Some(pool) = job.assigned_pool() {
+            self.metrics.time_run(&pool, status);
+        }
         let note = format!("The asset is there: {} files, see status.outputs.", status.outputs.len());
         self.announce(Notice::job(job, EventType::Normal, "Completed", note));
     }
@@ -219,7 +222,7 @@ impl World {
             self.dequeue(uid);
         }
         let Some((pool, place)) = new else { return };
-        self.index(&pool).queue.insert(place.clone());
+        self.index(&pool).enqueue(place.clone(), job.identity.created);
         // Also where the job has its place already: a write that kept it from a worker may have ended just now.
         self.dirty_pools.insert(pool.clone());
         if let Some(entry) = self.jobs.get_mut(uid) {
@@ -228,10 +231,10 @@ impl World {
     }
 
     fn dequeue(&mut self, uid: &Uid) {
-        let Some((pool, place)) = self.jobs.get_mut(uid).and_then(|entry| entry.queued.take()) else {
-            return;
-        };
-        self.index(&pool).queue.remove(&place);
+        let Some(entry) = self.jobs.get_mut(uid) else { return };
+        let created = entry.job.identity.created;
+        let Some((pool, place)) = entry.queued.take() else { return };
+        self.index(&pool).dequeue(&place, created);
         self.dirty_pools.insert(pool);
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::jobs::Place;
 use super::workers::Standing;
 use crate::key::Uid;
+use crate::metrics::PoolFigures;
 use crate::plan::{Census, Waiting, crash_delay};
 use crate::pod;
 use crate::text::clip;
@@ -21,6 +22,8 @@ pub(super) const CONDITION_MESSAGE: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct PoolIndex {
     pub(super) queue: BTreeSet<Place>,
+    /// When the jobs in the queue were created.
+    ages: BTreeSet<(Timestamp, Uid)>,
     pub(super) idle: BTreeSet<(Timestamp, Uid)>,
     pub(super) starting: usize,
     pub(super) busy: usize,
@@ -79,6 +82,27 @@ impl PoolIndex {
             Standing::Idle { since } => _ = self.idle.insert((since, uid.clone())),
             Standing::Busy => self.busy += 1,
             Standing::Draining => self.draining += 1,
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, place: Place, created: Timestamp) {
+        self.ages.insert((created, place.uid.clone()));
+        self.queue.insert(place);
+    }
+
+    pub(super) fn dequeue(&mut self, place: &Place, created: Timestamp) {
+        self.ages.remove(&(created, place.uid.clone()));
+        self.queue.remove(place);
+    }
+
+    pub(super) fn figures(&self) -> PoolFigures {
+        PoolFigures {
+            queued: self.queue.len(),
+            oldest: self.ages.first().map(|(created, _)| *created),
+            starting: self.starting,
+            idle: self.idle.len(),
+            busy: self.busy,
+            draining: self.draining,
         }
     }
 

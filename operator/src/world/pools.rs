@@ -83,8 +83,8 @@ impl World {
         let report = self.report(&pool, now, batch);
         let look_again = [look_again, next_late, again, report].into_iter().flatten().min();
         self.timers.set(Subject::Pool(key.clone()), look_again);
-        let queued = self.index(key).queue.len();
-        self.metrics.set_queue(key, queued);
+        let figures = self.index(key).figures();
+        self.metrics.set_pool(key, figures);
         if batch.is_full() {
             self.dirty_pools.insert(key.clone());
         }
