@@ -40,6 +40,7 @@ pub(crate) struct Metrics {
     queued: IntGaugeVec,
     oldest: GaugeVec,
     workers: IntGaugeVec,
+    circuit: IntGaugeVec,
     /// From when a job could be assigned until a worker was chosen.
     pub(crate) queue_seconds: Histogram,
     assignments: IntCounterVec,
@@ -69,6 +70,7 @@ pub(crate) struct PoolFigures {
     pub(crate) idle: usize,
     pub(crate) busy: usize,
     pub(crate) draining: usize,
+    pub(crate) circuit_open: bool,
 }
 
 impl Metrics {
@@ -87,6 +89,11 @@ impl Metrics {
                 &["pool"],
             )?,
             workers: new.gauges("workers", "Workers of the pool, by what they do.", &["pool", "state"])?,
+            circuit: new.gauges(
+                "circuit_open",
+                "1 while the pool's workers fail at one job after another, so that jobs wait.",
+                &["pool"],
+            )?,
             queue_seconds: new
                 .histograms(
                     "queue_seconds",
@@ -155,6 +162,7 @@ impl Metrics {
         ] {
             self.workers.with_label_values(&[&*pool, state]).set(whole(workers));
         }
+        self.circuit.with_label_values(&[&pool]).set(i64::from(figures.circuit_open));
         match figures.oldest {
             Some(time) => self.oldest.with_label_values(&[&pool]).set(unix(time)),
             // Without a job there is no age; it is an error only where there was none before.
@@ -168,6 +176,7 @@ impl Metrics {
         // It is an error only where there was nothing to drop.
         let _ = self.queued.remove_label_values(&[&pool]);
         let _ = self.oldest.remove_label_values(&[&pool]);
+        let _ = self.circuit.remove_label_values(&[&pool]);
         let _ = self.assignments.remove_label_values(&[&pool]);
         let _ = self.run_seconds.remove_label_values(&[&pool]);
         for state in ["starting", "idle", "busy", "draining"] {

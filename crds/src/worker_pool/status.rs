@@ -1,6 +1,6 @@
 //! What a pool is.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +47,25 @@ pub struct WorkerPoolStatus {
     #[schemars(length(max = 512))]
     pub selector: Option<String>,
 
+    /// Set while the pool's circuit is open: its workers failed at one job after another, so that the others wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<OpenCircuit>,
+
     /// `Ready` (a worker is ready, or none is needed), `Reconciling` and `Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Why a pool's jobs wait though it has workers: these failed at one job after another.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenCircuit {
+    /// From when on one job at a time is tried.
+    pub retry_time: MicroTime,
+
+    /// How often the circuit was opened since a job worked; each time the pause is twice as long, up to ten minutes.
+    #[schemars(range(min = 1))]
+    pub openings: i32,
 }

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod choice;
+mod circuit;
 mod job;
 mod scale;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 
 pub(crate) use backoff::{crash_delay, retry_delay};
 pub(crate) use choice::{NoPool, choose};
+pub(crate) use circuit::{Circuit, Trial};
 pub(crate) use job::{Fate, Situation, job};
 pub(crate) use scale::{Census, scale};
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 use trellis_crds::conditions::{self, NewCondition, READY, RECONCILING, STALLED, reason};
-use trellis_crds::{WorkerPoolStatus, labels};
+use trellis_crds::{OpenCircuit, WorkerPoolStatus, labels};
 
 use crate::plan::Waiting;
 use crate::validate::Pool;
@@ -19,6 +19,8 @@ pub(crate) struct PoolFacts {
     pub(crate) wanted: usize,
     /// Of those that start, how many a quota system has not admitted yet.
     pub(crate) gated: usize,
+    /// Set while the circuit is open.
+    pub(crate) circuit: Option<OpenCircuit>,
     /// Why workers cannot start.
     pub(crate) trouble: Option<Waiting>,
 }
@@ -35,6 +37,7 @@ pub(crate) fn pool(pool: &Pool, facts: &PoolFacts, now: Timestamp) -> WorkerPool
         draining: count(facts.draining),
         queued: count(facts.queued),
         selector: Some(format!("{}={name},{}={}", labels::POOL, labels::COMPONENT, labels::COMPONENT_WORKER)),
+        circuit: facts.circuit.clone(),
         conditions: pool.status().map(|status| status.conditions.clone()).unwrap_or_default(),
     };
     let generation = pool.object.metadata.generation;
@@ -48,8 +51,12 @@ pub(crate) fn pool(pool: &Pool, facts: &PoolFacts, now: Timestamp) -> WorkerPool
     status
 }
 
+/// What a pool says whose circuit is open.
+const CIRCUIT: &str = "The workers failed at one job after another. One job at a time is tried until one works; the jobs' attempts and the workers' logs say why they failed.";
+
 fn ready(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
+        _ if facts.circuit.is_some() => (false, reason::CIRCUIT_OPEN, CIRCUIT),
         _ if facts.idle + facts.busy > 0 => (true, reason::WORKERS_READY, "Workers are ready."),
         Some(trouble) => (false, trouble.reason, &trouble.message),
         None if facts.wanted == 0 => (true, reason::SCALED_TO_ZERO, "No job waits: there is no worker."),
@@ -63,6 +70,7 @@ const GATED: &str = "A quota system has not admitted the workers yet; they start
 
 fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
+        _ if facts.circuit.is_some() => (false, reason::CIRCUIT_OPEN, CIRCUIT),
         // kstatus looks at this condition before `Stalled`: what waits for somebody's help is not in progress.
         Some(trouble) => (false, trouble.reason, &trouble.message),
         None if facts.gated > 0 => (true, reason::WAITING_FOR_QUOTA, GATED),
@@ -75,6 +83,7 @@ fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
 
 fn stalled(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
+        _ if facts.circuit.is_some() => (true, reason::CIRCUIT_OPEN, CIRCUIT),
         Some(trouble) => (true, trouble.reason, &trouble.message),
         None => (false, reason::WORKERS_READY, "Nothing keeps workers from starting."),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trellis_crds::{GenerationJob, GenerationJobSpec, GenerationJobStatus, InputKind};
+use trellis_crds::{Attempt, GenerationJob, GenerationJobSpec, GenerationJobStatus, InputKind};
 
 use super::{Identity, Invalid};
 use crate::key::Key;
@@ -38,6 +38,15 @@ impl Job {
         let pool = &self.object.assignment()?.pool;
         let own = || Key::new(&self.identity.key.namespace, pool);
         Some(pool.split_once('/').map_or_else(own, |(namespace, name)| Key::new(namespace, name)))
+    }
+
+    /// The attempts that ended since the job was as `known`, an earlier state of it.
+    pub(crate) fn attempts_since(&self, known: &Job) -> impl Iterator<Item = &Attempt> {
+        let attempts =
+            |job: &Job| job.status().map_or(0, |status| status.attempts.last().map_or(0, |last| last.number));
+        let seen = attempts(known);
+        let all = self.status().map(|status| status.attempts.as_slice()).unwrap_or_default();
+        all.iter().filter(move |attempt| attempt.number > seen)
     }
 
     pub(crate) fn is_being_deleted(&self) -> bool {

@@ -81,6 +81,9 @@ impl World {
             self.completed(&job);
         }
         self.count_attempt(known.as_ref(), &job);
+        if let Some(known) = known.as_ref().filter(|_| self.leading) {
+            self.try_circuit(known, &job, now);
+        }
         let held = holder(&job);
         let entry = self.jobs.entry(uid.clone()).or_insert_with(|| JobEntry::new(job.clone(), now));
         entry.job = job;

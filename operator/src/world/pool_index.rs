@@ -9,7 +9,7 @@ use super::jobs::Place;
 use super::workers::Standing;
 use crate::key::Uid;
 use crate::metrics::PoolFigures;
-use crate::plan::{Census, Waiting, crash_delay};
+use crate::plan::{Census, Circuit, Waiting, crash_delay};
 use crate::pod;
 use crate::text::clip;
 use crate::time::after;
@@ -54,6 +54,7 @@ pub(super) struct PoolIndex {
     names: RandomState,
     /// Workers whose deletion failed or had no answer, and when to ask for it again.
     pub(super) delete_again: BTreeMap<Uid, Timestamp>,
+    pub(super) circuit: Circuit,
     /// The reason that the jobs in the queue were last looked at with.
     pub(super) told: Option<&'static str>,
     pub(super) report: Report,
@@ -103,6 +104,7 @@ impl PoolIndex {
             idle: self.idle.len(),
             busy: self.busy,
             draining: self.draining,
+            circuit_open: self.circuit.is_open(),
         }
     }
 
@@ -231,12 +233,17 @@ impl PoolIndex {
             && self.starting + self.draining + self.queue.len() + self.removable.len() == 0
     }
 
+    /// How many jobs of the queue workers are needed for.
+    fn to_run(&self) -> usize {
+        if self.circuit.is_open() { self.queue.len().min(1) } else { self.queue.len() }
+    }
+
     pub(super) fn census(&self) -> Census<'_> {
         Census {
             starting: self.starting + self.creating,
             busy: self.busy,
             draining: self.draining,
-            queued: self.queue.len(),
+            queued: self.to_run(),
             stuck: self.troubles.keys().chain(&self.gated).cloned().collect(),
             idle: &self.idle,
             hold_until: self.hold_until,

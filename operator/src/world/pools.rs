@@ -5,7 +5,7 @@ use kube::runtime::events::EventType;
 use trellis_crds::WorkerPoolStatus;
 use trellis_crds::conditions::{READY, RECONCILING, STALLED, get, reason};
 
-use super::jobs::Place;
+use super::jobs::JobEntry;
 use super::pool_index::{CONDITION_MESSAGE, PoolIndex, Report};
 use super::timers::Subject;
 use super::workers::Deletion;
@@ -13,14 +13,17 @@ use super::{Batch, World};
 use crate::action::{Action, Notice};
 use crate::apply::ApplyError;
 use crate::key::{Key, Uid};
-use crate::plan::{self, Waiting};
+use crate::plan::{self, Circuit, Trial, Waiting};
 use crate::status::{self, PoolFacts};
 use crate::text::clip;
 use crate::time::{after, seconds_after};
-use crate::validate::{Life, Pool, Worker};
+use crate::validate::{Job, Life, Pool, Worker};
 
 /// How long counts in a pool's status may lag behind: warm jobs come and go faster, and cost the pool no write.
 const COUNTS_LAG: SignedDuration = SignedDuration::from_secs(10);
+
+/// How many jobs from the head of a queue a probe is chosen of.
+const PROBES: usize = 16;
 
 impl World {
     /// The pool's index; a queue or a worker may be known before its pool.
@@ -40,8 +43,11 @@ impl World {
         }
         let generation = |pool: &Pool| pool.object.metadata.generation;
         let changed = same.map(generation) != Some(generation(&pool));
+        if !self.leading || same.is_none() {
+            let open = pool.status().and_then(|status| status.circuit.as_ref());
+            self.index(&key).circuit = Circuit::stored(open);
+        }
         self.pools.insert(key.clone(), pool);
-        self.index(&key);
         if changed {
             self.pools_changed(&key, now);
         }
@@ -81,7 +87,8 @@ impl World {
         self.remove_workers(key, now, batch);
         let again = self.index(key).next_deletion(now);
         let report = self.report(&pool, now, batch);
-        let look_again = [look_again, next_late, again, report].into_iter().flatten().min();
+        let pause_ends = self.index(key).circuit.pause_ends(now);
+        let look_again = [look_again, next_late, again, report, pause_ends].into_iter().flatten().min();
         self.timers.set(Subject::Pool(key.clone()), look_again);
         let figures = self.index(key).figures();
         self.metrics.set_pool(key, figures);
@@ -92,14 +99,21 @@ impl World {
 
     /// Why jobs of the pool wait at present.
     pub(super) fn why_jobs_wait(&self, key: &Key) -> Waiting {
-        let ready = self.indexes.get(key).is_some_and(PoolIndex::has_ready_worker);
+        let index = self.indexes.get(key);
+        if index.is_some_and(|index| index.circuit.is_open()) {
+            let message = format!(
+                "The workers of WorkerPool {key} failed at one job after another: one job at a time is tried until one works."
+            );
+            return Waiting { reason: reason::CIRCUIT_OPEN, message };
+        }
+        let ready = index.is_some_and(PoolIndex::has_ready_worker);
         match self.trouble(key).filter(|_| !ready) {
             Some(trouble) => trouble,
             None if ready => {
                 let message = format!("All workers of WorkerPool {key} are busy.");
                 Waiting { reason: reason::NO_IDLE_WORKER, message }
             }
-            None if self.indexes.get(key).is_some_and(|index| !index.gated.is_empty()) => {
+            None if index.is_some_and(|index| !index.gated.is_empty()) => {
                 let message =
                     format!("The workers of WorkerPool {key} wait for quota: they are not admitted yet.");
                 Waiting { reason: reason::WAITING_FOR_QUOTA, message }
@@ -143,13 +157,49 @@ impl World {
     /// Gives jobs to workers, the first in the queue to the one idle for the shortest time: so that others get old enough to go.
     fn pair(&mut self, key: &Key, now: Timestamp, batch: &mut Batch) {
         while !batch.is_full() {
-            let Some(index) = self.indexes.get(key) else { return };
-            let mut places = index.queue.iter();
-            let free = |place: &&Place| self.jobs.get(&place.uid).is_some_and(|entry| entry.write.is_none());
-            let job = places.find(free).map(|place| place.uid.clone());
+            let Some(index) = self.indexes.get(key).filter(|index| index.circuit.room(index.busy, now) > 0)
+            else {
+                return;
+            };
+            let job = self.next_job(index);
             let seat = index.idle.last().and_then(|(_, worker)| self.seat(worker, key));
             let (Some(job), Some(seat)) = (job, seat) else { return };
             self.assign(&job, seat, now, batch);
+        }
+    }
+
+    /// The jobs of the queue about which nothing is being written, in their order.
+    fn free_jobs<'a>(&'a self, index: &'a PoolIndex) -> impl Iterator<Item = &'a JobEntry> {
+        let entries = index.queue.iter().filter_map(|place| self.jobs.get(&place.uid));
+        entries.filter(|entry| entry.write.is_none())
+    }
+
+    /// The job to run next. To try workers with that failed: of the first ones that which failed the least itself.
+    fn next_job(&self, index: &PoolIndex) -> Option<Uid> {
+        let failures = |entry: &&JobEntry| entry.job.status().map_or(0, |status| status.failures);
+        let mut jobs = self.free_jobs(index);
+        let next = if index.circuit.is_open() { jobs.take(PROBES).min_by_key(failures) } else { jobs.next() };
+        next.map(|entry| entry.job.identity.uid.clone())
+    }
+
+    /// Learns from attempts that ended whether the pool's workers work.
+    pub(super) fn try_circuit(&mut self, known: &Job, job: &Job, now: Timestamp) {
+        let Some(key) = known.assigned_pool().or_else(|| job.assigned_pool()) else { return };
+        let trials: Vec<Trial> = job.attempts_since(known).filter_map(Trial::of).collect();
+        for trial in trials {
+            let index = self.index(&key);
+            let before = index.circuit.is_open();
+            index.circuit = std::mem::take(&mut index.circuit).after(trial, &job.identity.uid, now);
+            let opened = index.circuit.is_open();
+            self.dirty_pools.insert(key.clone());
+            let Some(pool) = self.pools.get(&key).filter(|_| opened != before) else { continue };
+            let notice = if opened {
+                let note = "The workers failed at one job after another: one job at a time is tried until one works.";
+                Notice::pool(pool, EventType::Warning, "CircuitOpened", note)
+            } else {
+                Notice::pool(pool, EventType::Normal, "CircuitClosed", "A job worked: all jobs run again.")
+            };
+            self.announce(notice);
         }
     }
 
@@ -298,6 +348,7 @@ impl World {
             queued: index.queue.len(),
             wanted: index.census().wanted(pool),
             gated: index.gated.len(),
+            circuit: index.circuit.to_store(),
             trouble,
         };
         let status = status::pool(pool, &facts, now);
@@ -336,7 +387,7 @@ fn differs_in_substance(old: &WorkerPoolStatus, new: &WorkerPoolStatus) -> bool 
         let condition =
             |kind| get(&status.conditions, kind).map(|found| (found.status.clone(), found.reason.clone()));
         let conditions = [READY, RECONCILING, STALLED].map(condition);
-        (status.observed_generation, status.selector.clone(), conditions)
+        (status.observed_generation, status.selector.clone(), status.circuit.clone(), conditions)
     };
     substance(old) != substance(new)
 }

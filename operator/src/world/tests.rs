@@ -1,5 +1,6 @@
 //! The world against a simulated API server whose watches lag, whose answers get lost, and whose workers misbehave.
 
+mod circuit;
 mod sim;
 mod starts;
 
@@ -53,7 +54,11 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let any = 0..8_usize;
-    let reason = prop::sample::select(vec![FailureReason::Transient, FailureReason::InvalidInput]);
+    let reason = prop::sample::select(vec![
+        FailureReason::Transient,
+        FailureReason::InvalidInput,
+        FailureReason::Internal,
+    ]);
     prop_oneof![
         4 => (-1..2_i32).prop_map(|priority| Op::CreateJob { priority }),
         1 => any.clone().prop_map(Op::DeleteJob),
