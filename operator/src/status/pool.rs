@@ -21,6 +21,8 @@ pub(crate) struct PoolFacts {
     pub(crate) gated: usize,
     /// Set while the circuit is open.
     pub(crate) circuit: Option<OpenCircuit>,
+    /// Jobs wait because of it, or would.
+    pub(crate) held_back: bool,
     /// Why workers cannot start.
     pub(crate) trouble: Option<Waiting>,
 }
@@ -56,7 +58,7 @@ const CIRCUIT: &str = "The workers failed at one job after another. One job at a
 
 fn ready(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
-        _ if facts.circuit.is_some() => (false, reason::CIRCUIT_OPEN, CIRCUIT),
+        _ if facts.held_back => (false, reason::CIRCUIT_OPEN, CIRCUIT),
         _ if facts.idle + facts.busy > 0 => (true, reason::WORKERS_READY, "Workers are ready."),
         Some(trouble) => (false, trouble.reason, &trouble.message),
         None if facts.wanted == 0 => (true, reason::SCALED_TO_ZERO, "No job waits: there is no worker."),
@@ -70,7 +72,7 @@ const GATED: &str = "A quota system has not admitted the workers yet; they start
 
 fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
-        _ if facts.circuit.is_some() => (false, reason::CIRCUIT_OPEN, CIRCUIT),
+        _ if facts.held_back => (false, reason::CIRCUIT_OPEN, CIRCUIT),
         // kstatus looks at this condition before `Stalled`: what waits for somebody's help is not in progress.
         Some(trouble) => (false, trouble.reason, &trouble.message),
         None if facts.gated > 0 => (true, reason::WAITING_FOR_QUOTA, GATED),
@@ -83,7 +85,7 @@ fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
 
 fn stalled(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
-        _ if facts.circuit.is_some() => (true, reason::CIRCUIT_OPEN, CIRCUIT),
+        _ if facts.held_back => (true, reason::CIRCUIT_OPEN, CIRCUIT),
         Some(trouble) => (true, trouble.reason, &trouble.message),
         None => (false, reason::WORKERS_READY, "Nothing keeps workers from starting."),
     }

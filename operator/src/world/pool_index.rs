@@ -96,6 +96,13 @@ impl PoolIndex {
         self.queue.remove(place);
     }
 
+    /// Whether jobs wait because the circuit is open, or would. After the pause the next one is the probe: without any the pool takes
+    /// jobs like any other, or nobody would ever bring it one.
+    pub(super) fn is_held_back(&self, now: Timestamp) -> bool {
+        let tries = !self.queue.is_empty() || self.busy > 0;
+        self.circuit.is_open() && (tries || self.circuit.pause_ends(now).is_some())
+    }
+
     pub(super) fn figures(&self) -> PoolFigures {
         PoolFigures {
             queued: self.queue.len(),

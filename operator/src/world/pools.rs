@@ -349,6 +349,7 @@ impl World {
             wanted: index.census().wanted(pool),
             gated: index.gated.len(),
             circuit: index.circuit.to_store(),
+            held_back: index.is_held_back(now),
             trouble,
         };
         let status = status::pool(pool, &facts, now);

@@ -102,6 +102,27 @@ fn a_probe_that_works_closes_the_circuit() {
 }
 
 #[test]
+fn a_pool_with_no_job_to_try_takes_new_ones_after_the_pause() {
+    let mut sim = Sim::with_an_open_circuit();
+    while !sim.jobs.is_empty() {
+        sim.with_job(0, |_| None);
+    }
+    sim.wait(20);
+    assert_eq!(sim.pool_says(READY).1, reason::CIRCUIT_OPEN);
+    sim.wait(10);
+    assert_eq!(
+        sim.pool_says(READY),
+        (true, reason::WORKERS_READY.to_owned()),
+        "the API would refuse the probe"
+    );
+    sim.create_job(0);
+    sim.create_job(0);
+    sim.wait(1);
+    assert_eq!(sim.runs(), 1);
+    assert_eq!(sim.pool_says(READY).1, reason::CIRCUIT_OPEN);
+}
+
+#[test]
 fn an_open_circuit_outlives_the_operator() {
     let mut sim = Sim::with_an_open_circuit();
     sim.restart();
