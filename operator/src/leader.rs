@@ -1,27 +1,31 @@
 //! Which replica writes: the one that holds the Lease.
 //!
 //! A holder renews well before the Lease ends and gives up before anybody else may take it, whether or not its requests are answered.
+//! The times are short, so that a job waits less than ten seconds when a leader dies: a change of leaders costs a list and no run.
 //! How long a Lease has lasted is measured by the time since it was last seen to change, so that clocks need not agree.
 
 use std::time::Duration;
 
+use futures::TryFutureExt as _;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
 
 /// How long others leave a Lease alone that does not change.
-const DURATION: Duration = Duration::from_secs(15);
+const DURATION: Duration = Duration::from_secs(6);
 /// How long a holder that cannot renew goes on: less than [`DURATION`] by what its last requests may still take.
-const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-const RENEW_EVERY: Duration = Duration::from_secs(3);
-const TRY_EVERY: Duration = Duration::from_secs(1);
+const RENEW_DEADLINE: Duration = Duration::from_secs(4);
+const RENEW_EVERY: Duration = Duration::from_millis(1500);
+const TRY_EVERY: Duration = Duration::from_millis(500);
+/// How long a request about the Lease may take: one that hangs must leave time for another before the Lease ends.
+const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Whether this replica writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +37,10 @@ pub(crate) enum Role {
 /// Why the Lease could be neither taken nor renewed.
 #[derive(Debug, thiserror::Error)]
 enum LeaseError {
-    #[error("Lease {0}: {1}")]
-    Request(String, #[source] kube::Error),
+    #[error("the API server refuses a request: {0}")]
+    Request(#[from] kube::Error),
+    #[error("the API server did not answer within {} ms", CALL_TIMEOUT.as_millis())]
+    Silent,
 }
 
 /// A candidate for the Lease.
@@ -71,7 +77,7 @@ impl Candidate {
             match &held {
                 Ok(true) => valid_until = Some(start + RENEW_DEADLINE),
                 Ok(false) => valid_until = None,
-                Err(error) => tracing::warn!(%error, "cannot reach the Lease"),
+                Err(error) => tracing::warn!(lease = self.name, %error, "cannot take or renew the Lease"),
             }
             valid_until = valid_until.filter(|end| Instant::now() < *end);
             set(&role, if valid_until.is_some() { Role::Leader } else { Role::Standby });
@@ -94,8 +100,7 @@ impl Candidate {
         {
             return Ok(true);
         }
-        let lease = self.api.get_opt(&self.name).await.map_err(|error| self.failed(error))?;
-        let Some(lease) = lease else { return self.create().await };
+        let Some(lease) = self.read().await? else { return self.create().await };
         if !self.is_free(&lease.spec.clone().unwrap_or_default()) {
             return Ok(false);
         }
@@ -124,14 +129,14 @@ impl Candidate {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
             spec: Some(self.renewed(LeaseSpec::default())),
         };
-        let created = self.api.create(&PostParams::default(), &lease).await;
+        let created = in_time(self.api.create(&PostParams::default(), &lease)).await;
         self.keep(created)
     }
 
     /// Writes the Lease with its resourceVersion: of two replicas that try at once, one fails.
     async fn write(&mut self, mut lease: Lease) -> Result<bool, LeaseError> {
         lease.spec = Some(self.renewed(lease.spec.unwrap_or_default()));
-        let written = self.api.replace(&self.name, &PostParams::default(), &lease).await;
+        let written = in_time(self.api.replace(&self.name, &PostParams::default(), &lease)).await;
         self.keep(written)
     }
 
@@ -149,32 +154,46 @@ impl Candidate {
         }
     }
 
-    fn keep(&mut self, written: kube::Result<Lease>) -> Result<bool, LeaseError> {
+    fn keep(&mut self, written: Result<Lease, LeaseError>) -> Result<bool, LeaseError> {
         match written {
             Ok(lease) => {
                 self.held = Some(lease);
                 Ok(true)
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
-            Err(error) => Err(self.failed(error)),
+            Err(LeaseError::Request(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    async fn read(&self) -> Result<Option<Lease>, LeaseError> {
+        in_time(self.api.get_opt(&self.name)).await
     }
 
     /// Lets the next replica take over at once.
     async fn release(self) {
-        let Some(mut lease) = self.held else { return };
-        if let Some(spec) = &mut lease.spec {
-            spec.holder_identity = None;
-        }
-        match self.api.replace(&self.name, &PostParams::default(), &lease).await {
-            Ok(_) => tracing::info!(lease = self.name, "released the Lease"),
-            Err(error) => tracing::warn!(%error, lease = self.name, "cannot release the Lease: it runs out"),
+        match self.try_to_release().await {
+            Ok(true) => tracing::info!(lease = self.name, "released the Lease"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(lease = self.name, %error, "cannot release the Lease: it runs out"),
         }
     }
 
-    fn failed(&self, error: kube::Error) -> LeaseError {
-        LeaseError::Request(self.name.clone(), error)
+    /// Whether this replica held the Lease until now. It is read first: a renewal whose answer was lost may have been carried out.
+    async fn try_to_release(&self) -> Result<bool, LeaseError> {
+        let Some(mut lease) = self.read().await? else { return Ok(false) };
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.take_if(|holder| *holder == self.identity).is_none() {
+            return Ok(false);
+        }
+        in_time(self.api.replace(&self.name, &PostParams::default(), &lease)).await?;
+        Ok(true)
     }
+}
+
+async fn in_time<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
+    timeout(CALL_TIMEOUT, call.err_into()).await.unwrap_or(Err(LeaseError::Silent))
 }
 
 fn set(role: &watch::Sender<Role>, new: Role) {

@@ -1,6 +1,7 @@
 //! Puts the parts together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use tokio::net::TcpListener;
@@ -16,6 +17,10 @@ use crate::metrics::Metrics;
 use crate::observe::Scope;
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
+
+/// How long a replica that is to end keeps the Lease for the writes that are under way. Those about jobs are
+/// fenced by the state they were decided from, and waiting for a slow one would cost every job the time.
+const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// Why the operator cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +84,16 @@ pub async fn run(
         }
     };
     stop.cancel();
-    while scheduling.join_next().await.is_some() {}
+    let _ = tokio::time::timeout(HAND_OVER, ended(&mut scheduling)).await;
     resign.cancel();
-    while campaigning.join_next().await.is_some() {}
+    tokio::join!(ended(&mut campaigning), ended(&mut scheduling));
     close.cancel();
-    while serving.join_next().await.is_some() {}
+    ended(&mut serving).await;
     result
+}
+
+async fn ended<T: 'static>(tasks: &mut JoinSet<T>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 #[cfg(test)]

@@ -94,10 +94,19 @@ impl Scheduler {
                 }
             }
         }
-        let drained = tokio::time::timeout(DRAIN, writes.collect::<Vec<_>>()).await;
+        let drained = tokio::time::timeout(DRAIN, self.drain(&mut world, writes)).await;
         if drained.is_err() {
             tracing::warn!("some writes did not end in time");
         }
+    }
+
+    /// Lets the writes that are under way end, and publishes the events about them: the next leader would not know of any.
+    async fn drain<F: Future<Output = Applied>>(&self, world: &mut World, mut writes: FuturesUnordered<F>) {
+        while let Some(applied) = writes.next().await {
+            world.settle(applied, Timestamp::now());
+        }
+        let notices = world.take_notices().into_iter().map(|notice| self.apply(Action::Announce(notice)));
+        notices.collect::<FuturesUnordered<_>>().for_each(async |_| ()).await;
     }
 
     fn next_term(&mut self) -> Term {

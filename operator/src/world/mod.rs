@@ -112,6 +112,11 @@ impl World {
         }
     }
 
+    /// The events that are still to be published.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
     /// Decides what is to be done now, as far as there is room in the batch.
     pub(crate) fn plan(&mut self, now: Timestamp, batch: &mut Batch) {
         while let Some(subject) = self.timers.pop_due(now) {
@@ -120,7 +125,7 @@ impl World {
                 Subject::Pool(key) => _ = self.dirty_pools.insert(key),
             }
         }
-        for notice in self.notices.drain(..) {
+        for notice in self.take_notices() {
             batch.push(Action::Announce(notice));
         }
         while !batch.is_full() && self.has_more() {
