@@ -36,6 +36,8 @@ pub mod reason {
     pub const BACKING_OFF: &str = "BackingOff";
     /// The worker that had the job is gone: it goes to the next one at once.
     pub const WORKER_LOST: &str = "WorkerLost";
+    /// The worker had another job already: the job goes to the next one at once.
+    pub const WORKER_TAKEN: &str = "WorkerTaken";
     /// The worker handed the job back because its pod is to end.
     pub const HANDED_BACK: &str = "HandedBack";
     /// A worker runs the job.

@@ -26,6 +26,8 @@ pub(crate) struct Situation {
     pub(crate) waiting: Result<Waiting, NoPool>,
     /// What became of the worker that it is assigned to; of no meaning otherwise.
     pub(crate) worker: Fate,
+    /// Its worker has another job that goes before it.
+    pub(crate) worker_taken: bool,
     /// Since when this process knows it as waiting.
     pub(crate) waiting_since: Timestamp,
 }
@@ -103,6 +105,12 @@ fn processing(
             return ended_attempt(job, status, attempt);
         }
     }
+    // Assigning clears it. Its time is of the worker's clock, which may be behind.
+    let started = status.progress.is_some();
+    if at.worker_taken && !started {
+        let attempt = end(Outcome::Lost, None, "the worker has another job");
+        return Decision::Requeue { attempt, reason: reason::WORKER_TAKEN };
+    }
     let run_seconds = job.spec().deadlines.run_seconds;
     let run_end = seconds_after(assignment.time.0, run_seconds);
     if now >= run_end {
@@ -111,8 +119,6 @@ fn processing(
     }
     let start_seconds = job.spec().deadlines.start_seconds;
     let start_end = seconds_after(assignment.time.0, start_seconds);
-    // Assigning clears it. Its time is of the worker's clock, which may be behind.
-    let started = status.progress.is_some();
     if !started && now >= start_end {
         let message = format!("no sign of life within spec.deadlines.startSeconds, {start_seconds} s");
         let attempt = end(Outcome::Lost, None, &message);
@@ -220,8 +226,13 @@ fn next_start(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
 /// Whether the status says already why the job waits. That the workers are busy, starting or lost is the same to somebody who
 /// waits: going from one to the other is worth no write, with thousands of jobs in the queue.
 fn is_explained(status: &GenerationJobStatus, why: &str) -> bool {
-    const ORDINARY: [&str; 4] =
-        [reason::NO_IDLE_WORKER, reason::POOL_STARTING, reason::WORKER_LOST, reason::HANDED_BACK];
+    const ORDINARY: [&str; 5] = [
+        reason::NO_IDLE_WORKER,
+        reason::POOL_STARTING,
+        reason::WORKER_LOST,
+        reason::WORKER_TAKEN,
+        reason::HANDED_BACK,
+    ];
     let Some(written) = conditions::get(&status.conditions, SCHEDULED) else { return false };
     let both_ordinary = ORDINARY.contains(&why) && ORDINARY.contains(&written.reason.as_str());
     written.status == "False" && (written.reason == why || both_ordinary)

@@ -50,7 +50,7 @@ fn object(spec: serde_json::Value) -> GenerationJob {
 
 fn waits_for_workers() -> Situation {
     let waiting = Waiting { reason: reason::NO_IDLE_WORKER, message: "All workers are busy.".into() };
-    Situation { waiting: Ok(waiting), worker: Fate::Alive, waiting_since: start() }
+    Situation { waiting: Ok(waiting), worker: Fate::Alive, worker_taken: false, waiting_since: start() }
 }
 
 fn attempt(number: i32, outcome: Outcome, reason: Option<FailureReason>, end: Timestamp) -> Attempt {

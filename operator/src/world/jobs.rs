@@ -93,7 +93,12 @@ impl World {
         }
         // While an assignment may be carried out its worker stays taken.
         let held = held.or_else(|| entry.holds.clone().filter(|_| entry.write.is_some()));
-        self.hold(&uid, held, now);
+        self.hold(&uid, held.clone(), now);
+        let load = held.as_ref().and_then(|worker| self.loads.get(worker));
+        // Where the worker has several, one of the others may be the one to go.
+        self.dirty_jobs.extend(
+            load.filter(|load| load.jobs.len() > 1).iter().flat_map(|load| load.jobs.iter().cloned()),
+        );
         self.dirty_jobs.insert(uid);
     }
 
@@ -159,6 +164,7 @@ impl World {
                 None => Ok(Waiting { reason: "", message: String::new() }),
             },
             worker: self.fate(entry),
+            worker_taken: self.is_behind_another(entry),
             waiting_since: entry.waiting_since,
         };
         let decision = plan::job(&job, &situation, now);
@@ -218,6 +224,18 @@ impl World {
         }
     }
 
+    /// Whether the job's worker has another one that it works on, or that it was given earlier. Two leaders that overlapped may have given
+    /// it both, and it runs them one after the other.
+    fn is_behind_another(&self, entry: &JobEntry) -> bool {
+        let load = entry.holds.as_ref().and_then(|worker| self.loads.get(worker));
+        let Some(load) = load.filter(|load| load.jobs.len() > 1) else { return false };
+        let turn = turn(&entry.job);
+        let others = load.jobs.iter().filter_map(|uid| self.jobs.get(uid)).map(|other| &other.job);
+        let live = others
+            .filter(|other| holder(other) == entry.holds && other.object.current_attempt_ended().is_none());
+        live.map(self::turn).any(|other| other < turn)
+    }
+
     fn enqueue(&mut self, job: &Job, pool: Option<Key>) {
         let uid = &job.identity.uid;
         let new = pool.map(|pool| (pool, Place::of(job)));
@@ -249,4 +267,10 @@ pub(super) fn holder(job: &Job) -> Option<Uid> {
         return None;
     }
     status.assignment.as_ref().map(|assignment| assignment.pod_uid.as_str().into())
+}
+
+/// Which of several jobs on one worker goes first: the one that it has begun, then the one that it was given first.
+fn turn(job: &Job) -> (bool, Option<Timestamp>, &Uid) {
+    let begun = job.status().is_some_and(|status| status.progress.is_some());
+    (!begun, job.object.assignment().map(|assignment| assignment.time.0), &job.identity.uid)
 }

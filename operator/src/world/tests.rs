@@ -6,7 +6,7 @@ mod starts;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::runtime::watcher::Event;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -44,6 +44,8 @@ enum Op {
     Delay(usize),
     /// One write that timed out is carried out.
     Land(usize),
+    /// Another leader that knows of no successor gives a job to a worker.
+    Intrude(usize),
     Pass(i32),
     /// Another replica takes over, with the caches as they are, and lists what runs.
     TakeOver,
@@ -75,7 +77,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any.clone().prop_map(Op::Lose),
         2 => any.clone().prop_map(Op::LoseAnswer),
         2 => any.clone().prop_map(Op::Delay),
-        2 => any.prop_map(Op::Land),
+        2 => any.clone().prop_map(Op::Land),
+        2 => any.prop_map(Op::Intrude),
         2 => (1..20_i32).prop_map(Op::Pass),
         1 => Just(Op::TakeOver),
         2 => Just(Op::Lead),
@@ -100,6 +103,7 @@ impl Sim {
             Op::LoseAnswer(n) => self.lose_answer(n),
             Op::Delay(n) => self.delay(n),
             Op::Land(n) => self.land(n),
+            Op::Intrude(n) => self.intrude(n),
             Op::Pass(seconds) => self.now = seconds_after(self.now, seconds),
             Op::TakeOver => self.take_over(),
             Op::Lead => self.lead(),
@@ -110,7 +114,9 @@ impl Sim {
 
     fn check(&self) -> Result<(), TestCaseError> {
         let mut taken = BTreeMap::new();
-        for job in self.jobs.values().filter(|job| job.phase() == Phase::Processing) {
+        let intrudes = |job: &&GenerationJob| self.intruders.contains(job.metadata.name.as_ref().unwrap());
+        let runs = self.jobs.values().filter(|job| job.phase() == Phase::Processing);
+        for job in runs.filter(|job| !intrudes(job)) {
             let worker = &job.assignment().unwrap().pod_uid;
             let other = taken.insert(worker, &job.metadata.name);
             prop_assert!(other.is_none(), "{worker} has {:?} and {other:?}", job.metadata.name);
@@ -126,14 +132,15 @@ impl Sim {
     }
 
     /// Everything works: answers come, pods start, jobs complete.
-    fn calm_round(&mut self) {
+    fn calm_round(&mut self) -> Result<(), TestCaseError> {
         self.lead();
         self.late.clear();
-        self.deliver(usize::MAX);
-        self.plan();
-        while !self.requests.is_empty() {
-            self.answer(0);
-        }
+        self.quiesce();
+        // As long as a write that failed may wait to be repeated.
+        self.now = seconds_after(self.now, 16);
+        self.quiesce();
+        self.intruders.clear();
+        self.check()?;
         let (jobs, pods) = (self.jobs.len(), self.pods.len());
         for n in 0..pods {
             self.with_pod(n, |pod| Some(if is_over(&pod) { pod } else { in_state(pod, "Running", true) }));
@@ -144,6 +151,7 @@ impl Sim {
         }
         self.now = seconds_after(self.now, 5);
         self.plan();
+        Ok(())
     }
 }
 
@@ -156,7 +164,7 @@ proptest! {
             sim.check()?;
         }
         for _ in 0..300 {
-            sim.calm_round();
+            sim.calm_round()?;
             sim.check()?;
             if sim.is_at_rest() {
                 break;
@@ -490,4 +498,27 @@ fn a_new_leader_lists_what_runs_again_when_a_watch_did_so_meanwhile() {
     let listed_before = sim.caught_up.take().unwrap();
     assert!(!sim.world.end_catch_up(listed_before, sim.now));
     assert!(sim.world.workers.is_empty(), "the pod went before the watch listed");
+}
+
+#[test]
+fn a_job_that_a_former_leader_gave_to_a_worker_that_has_one_is_taken_back() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    let taken = sim.jobs.values().next().unwrap().status.clone();
+    sim.now = seconds_after(sim.now, 1);
+    let now = MicroTime(sim.now);
+    sim.with_job(1, |mut job| {
+        job.status = taken;
+        job.status.as_mut().unwrap().assignment.as_mut().unwrap().time = now;
+        Some(job)
+    });
+    assert!(sim.check().is_err(), "the worker has both");
+    sim.quiesce();
+    sim.check().unwrap();
+    let [first, second] = [0, 1].map(|n| sim.jobs.values().nth(n).unwrap());
+    assert_eq!((first.phase(), second.phase()), (Phase::Processing, Phase::Pending));
+    assert_eq!(second.status.as_ref().unwrap().failures, 0);
+    assert!(sim.pods.values().all(|pod| !is_over(pod)), "the worker is not to blame");
 }

@@ -44,7 +44,7 @@ pub(super) enum Deletion {
 /// What a worker has had to do.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    /// Jobs that it has now. More than one only where two leaders overlapped; it runs them one after the other.
+    /// Jobs that it has now. More than one only where two leaders overlapped; all but one are taken back.
     pub(super) jobs: BTreeSet<Uid>,
     /// How many attempts it was ever assigned, as far as the jobs that still exist tell.
     pub(super) taken: u32,

@@ -1,6 +1,6 @@
 //! A simulated API server.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use clap::Parser as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -14,6 +14,7 @@ use super::*;
 use crate::action::Stored;
 use crate::apply::ApplyError;
 use crate::observe::Observed;
+use crate::plan::{Decision, Seat};
 use crate::status;
 use crate::validate::{Job, Worker};
 
@@ -31,6 +32,8 @@ pub(super) struct Sim {
     pub(super) requests: Vec<Action>,
     /// Writes about jobs that nobody waits for any more, and that may be carried out yet.
     pub(super) late: Vec<Action>,
+    /// The jobs that another leader gave to a worker, which may have another one until this one sees it.
+    pub(super) intruders: BTreeSet<String>,
     /// What a new leader has listed and does not know yet.
     pub(super) caught_up: Option<Vec<Observed>>,
     pub(super) writes: usize,
@@ -58,6 +61,7 @@ impl Sim {
         }));
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let (jobs, pods, events, requests, late) = Default::default();
+        let intruders = BTreeSet::new();
         let mut sim = Self {
             world: world(),
             now,
@@ -68,6 +72,7 @@ impl Sim {
             events,
             requests,
             late,
+            intruders,
             caught_up: None,
             writes: 0,
         };
@@ -262,6 +267,22 @@ impl Sim {
             let request = self.late.remove(n % self.late.len());
             self.carry_out(request);
         }
+    }
+
+    /// Another leader, which does not know yet that it is none any more, gives a job that waits to a worker.
+    pub(super) fn intrude(&mut self, n: usize) {
+        let waits = |job: &&GenerationJob| job.phase() == Phase::Pending;
+        let Some(object) = self.jobs.values().filter(waits).nth(n % 2).cloned() else { return };
+        let Some(pod) = self.pods.values().filter(|pod| !is_over(pod)).nth(n / 2) else { return };
+        let name = pod.metadata.name.clone().unwrap();
+        let seat = Seat {
+            pool: Key::new("a", "image"),
+            worker: name,
+            uid: pod.metadata.uid.as_deref().unwrap().into(),
+        };
+        let job = Job::new(object).unwrap();
+        self.intruders.insert(job.identity.key.name.clone());
+        self.decide(&job, &Decision::Assign(seat)).unwrap();
     }
 
     fn take_write(&mut self, n: usize) -> Option<Action> {
