@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -19,6 +19,7 @@ use crate::plan::Decision;
 use crate::settings::Settings;
 use crate::status;
 use crate::text::clip;
+use crate::time::Clock;
 use crate::validate::{Identity, Job, Pool, Worker};
 
 /// The name under which the operator publishes events.
@@ -107,12 +108,13 @@ pub(crate) struct Applier {
     client: Client,
     recorder: Recorder,
     metrics: Metrics,
+    clock: Clock,
 }
 
 impl Applier {
-    pub(crate) fn new(client: Client, settings: &Settings, metrics: Metrics) -> Self {
+    pub(crate) fn new(client: Client, settings: &Settings, metrics: Metrics, clock: Clock) -> Self {
         let reporter = Reporter { controller: REPORTER.into(), instance: Some(settings.pod_name.clone()) };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, metrics }
+        Self { recorder: Recorder::new(client.clone(), reporter), client, metrics, clock }
     }
 
     /// Carries out one action.
@@ -184,7 +186,7 @@ impl Applier {
             return stored(api.patch(name, &PatchParams::default(), &patch).await?);
         }
         let mut object = (*job.object).clone();
-        object.status = status::after(job, decision, Timestamp::now());
+        object.status = status::after(job, decision, self.clock.now());
         stored(api.replace_status(name, &PostParams::default(), &object).await?)
     }
 

@@ -1,15 +1,19 @@
-//! The client that all parts share: every request has a timeout and is counted, and the progress of watches is kept.
+//! The client that all parts share: every request has a timeout and is counted, the progress of watches is kept, and answers tell the time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::header::DATE;
 use http::{Method, Request, Response};
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 use kube::Client;
 use kube::client::Body;
 use tower::BoxError;
 
 use crate::metrics::Metrics;
+use crate::time::Clock;
 
 /// How long a request may take; a watch, until its answer begins.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,11 +48,12 @@ impl WatchProgress {
     }
 }
 
-/// `client`, with the timeout, the metrics and the record of watches.
-pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgress) -> Client {
+/// `client`, with the timeout, the metrics and the record of watches; `clock` goes by its answers.
+pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgress, clock: Clock) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request| {
-        let (client, metrics, progress) = (client.clone(), metrics.clone(), progress.clone());
+        let (client, metrics, progress, clock) =
+            (client.clone(), metrics.clone(), progress.clone(), clock.clone());
         async move {
             let call = Call::of(&request);
             let answer = tokio::time::timeout(CALL_TIMEOUT, send(client, request, call.verb)).await;
@@ -56,6 +61,9 @@ pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgre
             let code =
                 answer.as_ref().map_or("none".to_owned(), |answer| answer.status().as_u16().to_string());
             metrics.api_requests.with_label_values(&[call.verb, call.resource, &code]).inc();
+            if let Some(time) = answer.as_ref().ok().and_then(time_of) {
+                clock.steer(time);
+            }
             if matches!(call.verb, "list" | "watch")
                 && answer.as_ref().is_ok_and(|answer| answer.status().is_success())
             {
@@ -77,6 +85,11 @@ async fn send(client: Client, request: Request<Body>, verb: &str) -> Result<Resp
     let (parts, body) = response.into_parts();
     let body = body.collect_bytes().await?;
     Ok(Response::from_parts(parts, Body::from(body)))
+}
+
+/// When the answer was given, by the API server's clock.
+fn time_of<B>(answer: &Response<B>) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(answer.headers().get(DATE)?.as_bytes()).ok()
 }
 
 /// What a request asks for, in few words.
@@ -110,6 +123,13 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_tells_the_time() {
+        let answer = Response::builder().header(DATE, "Sun, 06 Nov 1994 08:49:37 GMT").body(()).unwrap();
+        assert_eq!(time_of(&answer), Some("1994-11-06T08:49:37Z".parse().unwrap()));
+        assert_eq!(time_of(&Response::new(())), None);
+    }
 
     #[test]
     fn requests_are_told_apart_by_verb_and_resource() {

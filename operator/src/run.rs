@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::observe::Scope;
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
+use crate::time::Clock;
 
 /// How long a replica that is to end keeps the Lease for the writes that are under way. Those about jobs are
 /// fenced by the state they were decided from, and waiting for a slow one would cost every job the time.
@@ -51,7 +52,8 @@ pub async fn run(
     let metrics = Metrics::new(&registry)?;
     let health = Health::default();
     let progress = WatchProgress::new();
-    let client = instrument(client, metrics.clone(), progress.clone());
+    let clock = Clock::new();
+    let client = instrument(client, metrics.clone(), progress.clone(), clock.clone());
     let failed = |error| RunError::Serve(settings.listen, error);
     let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
 
@@ -61,11 +63,12 @@ pub async fn run(
     let (mut scheduling, mut campaigning, mut serving) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
     let scheduler = Scheduler {
         scope: Scope::new(client.clone(), settings.watch_namespace.clone()),
-        applier: Arc::new(Applier::new(client.clone(), &settings, metrics.clone())),
+        applier: Arc::new(Applier::new(client.clone(), &settings, metrics.clone(), clock.clone())),
         settings: settings.clone(),
         metrics,
         health: health.clone(),
         progress,
+        clock,
         role,
     };
     scheduling.spawn(scheduler.run(stop.clone()));

@@ -18,6 +18,7 @@ use crate::leader::Role;
 use crate::metrics::Metrics;
 use crate::observe::{Observed, Scope};
 use crate::settings::Settings;
+use crate::time::Clock;
 use crate::world::{Batch, MOST_IN_FLIGHT, World};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -46,12 +47,14 @@ pub(crate) struct Scheduler {
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) progress: WatchProgress,
+    pub(crate) clock: Clock,
     pub(crate) role: watch::Receiver<Role>,
 }
 
 impl Scheduler {
     /// Schedules until `stop` is cancelled; writes that are under way then are completed.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let clock = self.clock.clone();
         let mut world = World::new(self.settings.clone(), self.metrics.clone());
         let mut observed = self.scope.watch();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
@@ -64,22 +67,22 @@ impl Scheduler {
                 Ok(()) = self.role.changed() => {
                     term = self.next_term();
                     writes.clear();
-                    world.end_term(Timestamp::now());
+                    world.end_term(self.clock.now());
                     catch_up = pending().boxed();
                 }
                 news = &mut catch_up => {
                     catch_up = pending().boxed();
                     term = Term::Elected;
-                    if world.end_catch_up(news, Timestamp::now()) {
+                    if world.end_catch_up(news, self.clock.now()) {
                         world.begin_term();
                         term = Term::Leads;
                     }
                 }
-                Some(news) = observed.next() => world.observe(news, Timestamp::now()),
-                Some(applied) = writes.next(), if !writes.is_empty() => world.settle(applied, Timestamp::now()),
+                Some(news) = observed.next() => world.observe(news, self.clock.now()),
+                Some(applied) = writes.next(), if !writes.is_empty() => world.settle(applied, self.clock.now()),
                 _ = heartbeat.tick() => self.vouch(),
                 // Without room for a write nothing is planned, so that a time that has come would come again at once.
-                () = until(world.next_time()), if term == Term::Leads && writes.len() < MOST_IN_FLIGHT => {}
+                () = until(&clock, world.next_time()), if term == Term::Leads && writes.len() < MOST_IN_FLIGHT => {}
             }
             if term == Term::Elected && world.may_catch_up() {
                 world.begin_catch_up();
@@ -103,7 +106,7 @@ impl Scheduler {
     /// Lets the writes that are under way end, and publishes the events about them: the next leader would not know of any.
     async fn drain<F: Future<Output = Applied>>(&self, world: &mut World, mut writes: FuturesUnordered<F>) {
         while let Some(applied) = writes.next().await {
-            world.settle(applied, Timestamp::now());
+            world.settle(applied, self.clock.now());
         }
         let notices = world.take_notices().into_iter().map(|notice| self.apply(Action::Announce(notice)));
         notices.collect::<FuturesUnordered<_>>().for_each(async |_| ()).await;
@@ -141,7 +144,7 @@ impl Scheduler {
         }
         let start = Instant::now();
         let mut batch = Batch::new(in_flight);
-        world.plan(Timestamp::now(), &mut batch);
+        world.plan(self.clock.now(), &mut batch);
         self.metrics.plan_seconds.observe(start.elapsed().as_secs_f64());
         batch.into_actions()
     }
@@ -159,8 +162,8 @@ impl Scheduler {
     }
 }
 
-async fn until(time: Option<Timestamp>) {
+async fn until(clock: &Clock, time: Option<Timestamp>) {
     let Some(time) = time else { return pending().await };
-    let rest = time.duration_since(Timestamp::now());
+    let rest = time.duration_since(clock.now());
     tokio::time::sleep(Duration::try_from(rest).unwrap_or_default()).await;
 }

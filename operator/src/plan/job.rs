@@ -28,8 +28,20 @@ pub(crate) struct Situation {
     pub(crate) worker: Fate,
     /// Its worker has another job that goes before it.
     pub(crate) worker_taken: bool,
+    /// What this process saw of it on its worker.
+    pub(crate) held: Held,
     /// Since when this process knows it as waiting.
     pub(crate) waiting_since: Timestamp,
+    /// When this process saw it end, where it did.
+    pub(crate) ended: Option<Timestamp>,
+}
+
+/// Since when this process knows that a worker has the job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) since: Timestamp,
+    /// It saw the worker get the job.
+    pub(crate) from_the_start: bool,
 }
 
 /// What became of a job's worker.
@@ -52,7 +64,7 @@ pub(crate) fn job(job: &Job, at: &Situation, now: Timestamp) -> Decision {
         return Decision::Settled;
     }
     if phase.is_final() {
-        return finished(job, status, now);
+        return finished(job, status, at, now);
     }
     if job.spec().cancel {
         return Decision::Cancel;
@@ -64,7 +76,7 @@ pub(crate) fn job(job: &Job, at: &Situation, now: Timestamp) -> Decision {
     }
 }
 
-fn finished(job: &Job, status: &GenerationJobStatus, now: Timestamp) -> Decision {
+fn finished(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timestamp) -> Decision {
     let labels = job.object.metadata.labels.as_ref();
     let labelled = labels.is_some_and(|labels| labels.contains_key(labels::DEAD_LETTER));
     if status.phase == Some(Phase::Failed) && !labelled {
@@ -74,9 +86,15 @@ fn finished(job: &Job, status: &GenerationJobStatus, now: Timestamp) -> Decision
         return Decision::Acknowledge;
     }
     let Some(seconds) = job.spec().ttl_seconds_after_finished else { return Decision::Settled };
-    let ended = status.completion_time.as_ref().map_or(job.identity.created, |time| time.0);
-    let end = seconds_after(ended, seconds);
+    let end = seconds_after(ended(job, status, at), seconds);
     if now >= end { Decision::Delete } else { Decision::Idle { until: Some(end) } }
+}
+
+/// When the job ended. The completion time is of the worker's clock: were that behind, the job would be deleted before anybody saw its result.
+fn ended(job: &Job, status: &GenerationJobStatus, at: &Situation) -> Timestamp {
+    let completed = status.completion_time.as_ref().map(|time| time.0);
+    let assigned = status.assignment.as_ref().map(|assignment| assignment.time.0);
+    [completed, assigned, at.ended].into_iter().flatten().max().unwrap_or(job.identity.created)
 }
 
 fn processing(
@@ -112,19 +130,26 @@ fn processing(
         return Decision::Requeue { attempt, reason: reason::WORKER_TAKEN };
     }
     let run_seconds = job.spec().deadlines.run_seconds;
-    let run_end = seconds_after(assignment.time.0, run_seconds);
+    let run_end = deadline(assignment, at.held, run_seconds);
     if now >= run_end {
         let message = format!("ran longer than spec.deadlines.runSeconds, {run_seconds} s");
         return ended_attempt(job, status, end(Outcome::Failed, None, &message));
     }
     let start_seconds = job.spec().deadlines.start_seconds;
-    let start_end = seconds_after(assignment.time.0, start_seconds);
+    let start_end = deadline(assignment, at.held, start_seconds);
     if !started && now >= start_end {
         let message = format!("no sign of life within spec.deadlines.startSeconds, {start_seconds} s");
         let attempt = end(Outcome::Lost, None, &message);
         return Decision::Requeue { attempt, reason: reason::DEADLINE_EXCEEDED };
     }
     Decision::Idle { until: Some(if started { run_end } else { start_end.min(run_end) }) }
+}
+
+/// When so much time of the attempt is over. The assignment's time is of the clock of its day, which may have been another: a process that did
+/// not see the job get its worker waits for a tenth of the time at least, and one that did for all of it.
+fn deadline(assignment: &Assignment, held: Held, seconds: i32) -> Timestamp {
+    let seen = if held.from_the_start { seconds } else { seconds / 10 };
+    seconds_after(assignment.time.0, seconds).max(seconds_after(held.since, seen))
 }
 
 /// The attempt ended: by its worker's report, or because of what was observed.

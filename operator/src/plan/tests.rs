@@ -50,7 +50,15 @@ fn object(spec: serde_json::Value) -> GenerationJob {
 
 fn waits_for_workers() -> Situation {
     let waiting = Waiting { reason: reason::NO_IDLE_WORKER, message: "All workers are busy.".into() };
-    Situation { waiting: Ok(waiting), worker: Fate::Alive, worker_taken: false, waiting_since: start() }
+    let held = Held { since: start(), from_the_start: true };
+    Situation {
+        waiting: Ok(waiting),
+        worker: Fate::Alive,
+        worker_taken: false,
+        held,
+        waiting_since: start(),
+        ended: None,
+    }
 }
 
 fn attempt(number: i32, outcome: Outcome, reason: Option<FailureReason>, end: Timestamp) -> Attempt {
@@ -240,6 +248,45 @@ fn a_settled_job_is_written_again_only_after_its_specification_changed() {
     let decision = job(&changed, &waits_for_workers(), start());
     assert_eq!(decision, Decision::Acknowledge);
     assert_eq!(job(&decided(&changed, &decision, start()), &waits_for_workers(), start()), Decision::Settled);
+}
+
+#[test]
+fn a_result_by_a_clock_that_is_behind_is_kept_for_its_whole_time_to_live() {
+    let mut object = object(json!({"ttlSecondsAfterFinished": 60}));
+    let assigned = assignment(1, seconds_after(start(), 100));
+    object.status = Some(GenerationJobStatus {
+        observed_generation: Some(1),
+        phase: Some(Phase::Completed),
+        assignment: Some(assigned),
+        completion_time: Some(MicroTime(start())),
+        ..GenerationJobStatus::default()
+    });
+    let done = Job::new(object).unwrap();
+    let until = |at: &Situation| match job(&done, at, start()) {
+        Decision::Idle { until: Some(until) } => until,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(until(&waits_for_workers()), seconds_after(start(), 160), "from its assignment");
+    let seen = Situation { ended: Some(seconds_after(start(), 130)), ..waits_for_workers() };
+    assert_eq!(until(&seen), seconds_after(start(), 190), "from when it was seen to end");
+}
+
+#[test]
+fn a_new_process_fails_no_running_job_because_of_an_old_clock() {
+    let mut object = object(json!({"deadlines": {"startSeconds": 300, "runSeconds": 3600}}));
+    object.status = Some(GenerationJobStatus {
+        phase: Some(Phase::Processing),
+        assignment: Some(assignment(1, start())),
+        progress: serde_json::from_value(json!({
+            "stage": "sample", "percent": 5, "updatedAt": "2026-01-01T00:00:00.000000Z",
+        }))
+        .unwrap(),
+        ..GenerationJobStatus::default()
+    });
+    let running = Job::new(object).unwrap();
+    let now = seconds_after(start(), 86_400);
+    let at = Situation { held: Held { since: now, from_the_start: false }, ..waits_for_workers() };
+    assert_eq!(job(&running, &at, now), Decision::Idle { until: Some(seconds_after(now, 360)) });
 }
 
 /// What the world does to an assigned attempt.

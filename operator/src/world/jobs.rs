@@ -11,7 +11,7 @@ use super::writes::Write;
 use super::{Batch, World};
 use crate::action::Notice;
 use crate::key::{Key, Uid};
-use crate::plan::{self, Decision, Fate, Seat, Situation, Waiting};
+use crate::plan::{self, Decision, Fate, Held, Seat, Situation, Waiting};
 use crate::time::after;
 use crate::validate::{Job, Life};
 
@@ -28,6 +28,9 @@ pub(super) struct JobEntry {
     pub(super) waiting_since: Timestamp,
     /// The worker that runs it, or that it is being assigned to.
     pub(super) holds: Option<Uid>,
+    held: Held,
+    /// When it was seen to end.
+    ended: Option<Timestamp>,
     /// The write about it whose outcome is not known yet. While there is one, nothing else is decided.
     pub(super) write: Option<Write>,
     /// How many writes failed in a row.
@@ -56,7 +59,17 @@ impl Place {
 
 impl JobEntry {
     fn new(job: Job, now: Timestamp) -> Self {
-        Self { job, queued: None, waiting_since: now, holds: None, write: None, failures: 0 }
+        let held = Held { since: now, from_the_start: false };
+        Self {
+            job,
+            queued: None,
+            waiting_since: now,
+            holds: None,
+            held,
+            ended: None,
+            write: None,
+            failures: 0,
+        }
     }
 
     /// Whether it has not ended and no worker has it.
@@ -75,9 +88,10 @@ impl World {
         {
             return;
         }
-        let ran = known.is_some_and(|known| !known.job.object.is_finished());
         let known = known.map(|known| known.job.clone());
-        if ran && job.object.phase() == Phase::Completed {
+        let ends =
+            known.as_ref().is_some_and(|known| !known.object.is_finished()) && job.object.is_finished();
+        if ends && job.object.phase() == Phase::Completed {
             self.completed(&job);
         }
         self.count_attempt(known.as_ref(), &job);
@@ -87,13 +101,14 @@ impl World {
         let held = holder(&job);
         let entry = self.jobs.entry(uid.clone()).or_insert_with(|| JobEntry::new(job.clone(), now));
         entry.job = job;
+        entry.ended = ends.then_some(now).or(entry.ended.filter(|_| entry.job.object.is_finished()));
         if entry.write.as_ref().is_some_and(|write| !write.under_way) {
             // The API server refuses whatever copy of the write is still on its way to it.
             entry.write = None;
         }
         // While an assignment may be carried out its worker stays taken.
         let held = held.or_else(|| entry.holds.clone().filter(|_| entry.write.is_some()));
-        self.hold(&uid, held.clone(), now);
+        self.hold(&uid, held.clone(), known.is_some(), now);
         let load = held.as_ref().and_then(|worker| self.loads.get(worker));
         // Where the worker has several, one of the others may be the one to go.
         self.dirty_jobs.extend(
@@ -117,7 +132,7 @@ impl World {
 
     pub(super) fn remove_job(&mut self, uid: &Uid, now: Timestamp) {
         self.relists.gone(uid);
-        self.hold(uid, None, now);
+        self.hold(uid, None, true, now);
         self.dequeue(uid);
         self.timers.set(Subject::Job(uid.clone()), None);
         self.dirty_jobs.remove(uid);
@@ -133,10 +148,11 @@ impl World {
         self.loads.entry(new.0.as_str().into()).or_default().taken += 1;
     }
 
-    /// Makes the job hold this worker and no other.
-    pub(super) fn hold(&mut self, uid: &Uid, worker: Option<Uid>, now: Timestamp) {
+    /// Makes the job hold this worker and no other, `from_the_start` where it did not before.
+    pub(super) fn hold(&mut self, uid: &Uid, worker: Option<Uid>, from_the_start: bool, now: Timestamp) {
         let Some(entry) = self.jobs.get_mut(uid).filter(|entry| entry.holds != worker) else { return };
         let old = std::mem::replace(&mut entry.holds, worker.clone());
+        entry.held = Held { since: now, from_the_start };
         if let Some(worker) = &worker {
             self.loads.entry(worker.clone()).or_default().jobs.insert(uid.clone());
         } else {
@@ -165,7 +181,9 @@ impl World {
             },
             worker: self.fate(entry),
             worker_taken: self.is_behind_another(entry),
+            held: entry.held,
             waiting_since: entry.waiting_since,
+            ended: entry.ended,
         };
         let decision = plan::job(&job, &situation, now);
         let pool = pool.and_then(Result::ok);
@@ -204,7 +222,7 @@ impl World {
         let job = entry.job.clone();
         self.metrics.queue_seconds.observe(now.duration_since(entry.waiting_since).as_secs_f64());
         self.dequeue(uid);
-        self.hold(uid, Some(seat.uid.clone()), now);
+        self.hold(uid, Some(seat.uid.clone()), true, now);
         self.timers.set(Subject::Job(uid.clone()), None);
         self.write(&job, Decision::Assign(seat), now, batch);
     }

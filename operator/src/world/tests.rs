@@ -47,6 +47,8 @@ enum Op {
     /// Another leader that knows of no successor gives a job to a worker.
     Intrude(usize),
     Pass(i32),
+    /// Somebody sets the API server's clock.
+    Jump(i32),
     /// Another replica takes over, with the caches as they are, and lists what runs.
     TakeOver,
     /// Its lists are answered.
@@ -80,6 +82,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any.clone().prop_map(Op::Land),
         2 => any.prop_map(Op::Intrude),
         2 => (1..20_i32).prop_map(Op::Pass),
+        1 => (-100_000..100_000_i32).prop_map(Op::Jump),
         1 => Just(Op::TakeOver),
         2 => Just(Op::Lead),
         1 => Just(Op::Restart),
@@ -104,7 +107,8 @@ impl Sim {
             Op::Delay(n) => self.delay(n),
             Op::Land(n) => self.land(n),
             Op::Intrude(n) => self.intrude(n),
-            Op::Pass(seconds) => self.now = seconds_after(self.now, seconds),
+            Op::Pass(seconds) => self.pass(seconds),
+            Op::Jump(seconds) => self.wall = seconds_after(self.wall, seconds),
             Op::TakeOver => self.take_over(),
             Op::Lead => self.lead(),
             Op::Restart => self.restart(),
@@ -137,7 +141,7 @@ impl Sim {
         self.late.clear();
         self.quiesce();
         // As long as a write that failed may wait to be repeated.
-        self.now = seconds_after(self.now, 16);
+        self.pass(16);
         self.quiesce();
         self.intruders.clear();
         self.check()?;
@@ -149,7 +153,7 @@ impl Sim {
             self.with_job(n, |job| Some(respec(job, |spec| spec.suspend = false)));
             self.report(n, Outcome::Succeeded, None);
         }
-        self.now = seconds_after(self.now, 5);
+        self.pass(5);
         self.plan();
         Ok(())
     }
@@ -176,7 +180,7 @@ proptest! {
         prop_assert!(sim.pods.is_empty(), "not at the minimum: {:?}", sim.pods.keys());
         let writes = sim.writes;
         for _ in 0..3 {
-            sim.now = seconds_after(sim.now, 100_000);
+            sim.pass(100_000);
             sim.plan();
             prop_assert!(sim.requests.is_empty(), "{:?}", sim.requests);
         }

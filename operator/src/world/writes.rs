@@ -120,6 +120,6 @@ impl World {
         let Some(entry) = self.jobs.get_mut(uid) else { return };
         entry.write = None;
         let held = holder(&entry.job);
-        self.hold(uid, held, now);
+        self.hold(uid, held, true, now);
     }
 }

@@ -1,10 +1,12 @@
 //! A simulated API server.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use serde_json::json;
@@ -16,6 +18,7 @@ use crate::apply::ApplyError;
 use crate::observe::Observed;
 use crate::plan::{Decision, Seat};
 use crate::status;
+use crate::time::{Reading, seconds_after};
 use crate::validate::{Job, Worker};
 
 pub(super) const MAX_WORKERS: usize = 3;
@@ -23,7 +26,15 @@ pub(super) const MAX_WORKERS: usize = 3;
 /// The API server, its objects, and the operator's world.
 pub(super) struct Sim {
     pub(super) world: World,
+    /// The operator's time.
     pub(super) now: Timestamp,
+    /// The API server's, which jumps, and the operator's clock.
+    pub(super) wall: Timestamp,
+    pub(super) clock: (Reading, Instant),
+    /// How much time passed, when this process began, and when attempts were assigned, by job and number.
+    pub(super) passed: SignedDuration,
+    pub(super) started: SignedDuration,
+    pub(super) assigned: BTreeMap<(String, i32), SignedDuration>,
     pub(super) version: u64,
     pub(super) jobs: BTreeMap<String, GenerationJob>,
     pub(super) pods: BTreeMap<String, Pod>,
@@ -59,12 +70,17 @@ impl Sim {
                 "template": {"spec": {"containers": [{"name": "worker"}]}},
             },
         }));
-        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let (jobs, pods, events, requests, late) = Default::default();
         let intruders = BTreeSet::new();
         let mut sim = Self {
             world: world(),
             now,
+            wall: now,
+            clock: (Reading::new(now, Instant::now()), Instant::now()),
+            passed: SignedDuration::ZERO,
+            started: SignedDuration::ZERO,
+            assigned: BTreeMap::new(),
             version: 1,
             jobs,
             pods,
@@ -80,8 +96,21 @@ impl Sim {
         sim
     }
 
+    pub(super) fn pass(&mut self, seconds: i32) {
+        let (clock, instant) = &mut self.clock;
+        clock.steer(self.wall, *instant);
+        *instant += Duration::from_secs(seconds.try_into().unwrap());
+        self.now = clock.at(*instant);
+        self.passed += SignedDuration::from_secs(seconds.into());
+        self.wall = seconds_after(self.wall, seconds);
+    }
+
     /// A new process lists everything.
     pub(super) fn restart(&mut self) {
+        self.now = self.wall;
+        self.clock.0 = Reading::new(self.wall, self.clock.1);
+        self.clock.0.steer(self.wall, self.clock.1);
+        self.started = self.passed;
         self.world = world();
         self.requests.clear();
         self.late.clear();
@@ -153,7 +182,7 @@ impl Sim {
         job.metadata.namespace = Some("a".into());
         job.metadata.uid = Some(name.clone());
         job.metadata.generation = Some(1);
-        job.metadata.creation_timestamp = Some(Time(self.now));
+        job.metadata.creation_timestamp = Some(Time(self.wall));
         job.metadata.resource_version = version;
         self.store_job(job);
     }
@@ -198,7 +227,7 @@ impl Sim {
 
     /// The worker of the n-th job reports, where it has one.
     pub(super) fn report(&mut self, n: usize, outcome: Outcome, reason: Option<FailureReason>) {
-        let now = MicroTime(self.now);
+        let now = MicroTime(self.wall);
         self.with_job(n, |mut job| {
             let runs = job.phase() == Phase::Processing && job.current_attempt_ended().is_none();
             let Some(status) = job.status.as_mut().filter(|_| runs) else { return Some(job) };
@@ -365,6 +394,7 @@ impl Sim {
         if object.metadata.resource_version != Some(job.identity.version.to_string()) {
             return Ok(Stored::There(Job::new(object).unwrap()));
         }
+        self.watch_the_time(job, decision);
         match decision {
             Decision::DeadLetter => {
                 let label = (trellis_crds::labels::DEAD_LETTER.to_owned(), "true".to_owned());
@@ -375,6 +405,30 @@ impl Sim {
         object.metadata.resource_version = self.next_version();
         self.store_job(object.clone());
         Ok(Stored::There(Job::new(object).unwrap()))
+    }
+}
+
+impl Sim {
+    /// No attempt ends by a deadline that did not pass, whatever clocks show.
+    fn watch_the_time(&mut self, job: &Job, decision: &Decision) {
+        let name = &job.identity.key.name;
+        if let Decision::Assign(_) = decision {
+            self.assigned.insert((name.clone(), job.object.next_attempt_number()), self.passed);
+        }
+        let Some(attempt) = decision.ended_attempt() else { return };
+        let message = attempt.message.as_deref().unwrap_or_default();
+        let deadlines = &job.spec().deadlines;
+        let seconds = match message {
+            _ if message.contains("runSeconds") => deadlines.run_seconds,
+            _ if message.contains("startSeconds") => deadlines.start_seconds,
+            _ => return,
+        };
+        let assigned = self.assigned[&(name.clone(), attempt.number)];
+        // What an earlier process or another leader assigned, this one need not have seen from the start.
+        let others = assigned <= self.started || self.intruders.contains(name);
+        let seen = if others { seconds / 10 } else { seconds };
+        let passed = self.passed - assigned.max(self.started);
+        assert!(passed >= SignedDuration::from_secs(seen.into()) * 9 / 10, "{message} after {passed}");
     }
 }
 
