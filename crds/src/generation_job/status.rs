@@ -191,11 +191,12 @@ pub struct Attempt {
     /// When it ended.
     pub end: MicroTime,
 
-    /// How it ended: `Succeeded`, `Failed`, `HandedBack` (the pod was to end) or `Lost` (the pod is gone). Only `Failed` counts
-    /// against `spec.backoffLimit`.
+    /// How it ended: `Succeeded`, `Failed`, `HandedBack` (the pod was to end) or `Lost` (the pod is gone, or did nothing). Only `Failed`
+    /// counts against `spec.backoffLimit`.
     pub outcome: Outcome,
 
-    /// Why it failed: `InvalidInput` (never tried again), `Transient`, `OutOfMemory`, `Internal` or `WorkerCrashed`.
+    /// Why it failed: `InvalidInput` (never tried again), `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed` or `NoSignOfLife`. With
+    /// the outcome `Lost`: what the worker did by itself, which counts from the third time on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureReason>,
 
@@ -214,11 +215,11 @@ pub enum Outcome {
     Failed,
     /// The worker gave the job back because its pod is to end.
     HandedBack,
-    /// The worker's pod is gone.
+    /// The worker's pod is gone, or did nothing.
     Lost,
 }
 
-/// Why the attempt failed: `InvalidInput` (never tried again), `Transient`, `OutOfMemory`, `Internal` or `WorkerCrashed`.
+/// Why the attempt failed: `InvalidInput` (never tried again), `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed` or `NoSignOfLife`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FailureReason {
     /// The input cannot become an asset: trying again is of no use.
@@ -231,6 +232,8 @@ pub enum FailureReason {
     Internal,
     /// The worker's container ended in mid-run.
     WorkerCrashed,
+    /// The worker did not begin within `spec.deadlines.startSeconds`.
+    NoSignOfLife,
 }
 
 impl FailureReason {
@@ -242,6 +245,7 @@ impl FailureReason {
             FailureReason::OutOfMemory => "OutOfMemory",
             FailureReason::Internal => "Internal",
             FailureReason::WorkerCrashed => "WorkerCrashed",
+            FailureReason::NoSignOfLife => "NoSignOfLife",
         }
     }
 }
@@ -284,8 +288,8 @@ pub struct StageTiming {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobError {
-    /// For programs: the reason of the last attempt (`InvalidInput`, `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed`) or
-    /// `DeadlineExceeded`.
+    /// For programs: the reason of the last attempt (`InvalidInput`, `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed`,
+    /// `NoSignOfLife`) or `DeadlineExceeded`.
     #[schemars(length(max = 64))]
     pub code: String,
 

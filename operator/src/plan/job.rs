@@ -14,6 +14,11 @@ use crate::validate::{Crash, Job};
 
 /// How long a job waits before that is worth a write.
 const MOMENT: SignedDuration = SignedDuration::from_secs(1);
+/// How many attempts in a row a worker may leave by itself before the next one counts as failed: a job that makes workers end, or do nothing,
+/// would otherwise go from one to the next for ever.
+const UNEXPLAINED: usize = 2;
+/// How many attempts in a row may end soon and not count before the next one has to wait.
+const AT_ONCE: usize = 5;
 /// The schema's limit for an attempt's message.
 const ATTEMPT_MESSAGE: usize = 1024;
 /// The schema's limit for an error's message.
@@ -53,6 +58,8 @@ pub(crate) enum Fate {
     Lost(String),
     /// Its container ended by itself.
     Crashed(Crash),
+    /// It ended in order, and said nothing of the job: which may have come too late for it.
+    Left(String),
 }
 
 /// Decides about one job. The rules are those of `docs/architecture.md`.
@@ -122,6 +129,10 @@ fn processing(
             let attempt = end(Outcome::Failed, Some(crash.reason), &crash.message);
             return ended_attempt(job, status, attempt);
         }
+        Fate::Left(message) => {
+            let attempt = end(Outcome::Lost, Some(FailureReason::WorkerCrashed), message);
+            return unexplained_end(job, status, attempt);
+        }
     }
     // Assigning clears it. Its time is of the worker's clock, which may be behind.
     let started = status.progress.is_some();
@@ -139,8 +150,8 @@ fn processing(
     let start_end = deadline(assignment, at.held, start_seconds);
     if !started && now >= start_end {
         let message = format!("no sign of life within spec.deadlines.startSeconds, {start_seconds} s");
-        let attempt = end(Outcome::Lost, None, &message);
-        return Decision::Requeue { attempt, reason: reason::DEADLINE_EXCEEDED };
+        let attempt = end(Outcome::Lost, Some(FailureReason::NoSignOfLife), &message);
+        return unexplained_end(job, status, attempt);
     }
     Decision::Idle { until: Some(if started { run_end } else { start_end.min(run_end) }) }
 }
@@ -148,8 +159,11 @@ fn processing(
 /// When so much time of the attempt is over. The assignment's time is of the clock of its day, which may have been another: a process that did
 /// not see the job get its worker waits for a tenth of the time at least, and one that did for all of it.
 fn deadline(assignment: &Assignment, held: Held, seconds: i32) -> Timestamp {
-    let seen = if held.from_the_start { seconds } else { seconds / 10 };
-    seconds_after(assignment.time.0, seconds).max(seconds_after(held.since, seen))
+    let assigned = assignment.time.0;
+    if held.from_the_start {
+        return seconds_after(assigned.max(held.since), seconds);
+    }
+    seconds_after(assigned.min(held.since), seconds).max(seconds_after(held.since, seconds / 10))
 }
 
 /// The attempt ended: by its worker's report, or because of what was observed.
@@ -160,6 +174,16 @@ fn ended_attempt(job: &Job, status: &GenerationJobStatus, attempt: Attempt) -> D
         // A success without the phase Completed breaks the protocol; as a failure it cannot repeat for ever.
         Outcome::Failed | Outcome::Succeeded => failed_attempt(job, status, attempt),
     }
+}
+
+/// The worker left the job by itself. That may be no fault of the job, the first times.
+fn unexplained_end(job: &Job, status: &GenerationJobStatus, attempt: Attempt) -> Decision {
+    let since_failure = status.attempts.iter().rev().take_while(|past| past.outcome != Outcome::Failed);
+    let unexplained = since_failure.filter(|past| past.outcome == Outcome::Lost && past.reason.is_some());
+    if unexplained.count() < UNEXPLAINED {
+        return Decision::Requeue { attempt, reason: reason::WORKER_LOST };
+    }
+    failed_attempt(job, status, Attempt { outcome: Outcome::Failed, ..attempt })
 }
 
 fn failed_attempt(job: &Job, status: &GenerationJobStatus, attempt: Attempt) -> Decision {
@@ -196,15 +220,14 @@ fn waiting(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timesta
     if queue_end.is_some_and(|end| now >= end) {
         return out_of_patience(job, at);
     }
-    if is_outdated(job, status) {
-        return Decision::Acknowledge;
-    }
-    if let Some(start) = next_start(job, status).filter(|start| now < *start) {
+    let start = next_start(job, status, at);
+    if let Some(start) = start.filter(|start| now < *start) {
         return Decision::Idle { until: Some(start) };
     }
     let why = at.waiting.clone().unwrap_or_else(|message| Waiting { reason: reason::NO_POOL, message });
-    let explained = is_explained(status, why.reason);
-    let explain_at = after(at.waiting_since, MOMENT);
+    // Being assigned tells as much as an explanation, and is only a moment away where a worker is idle.
+    let explained = is_explained(status, why.reason) && !is_outdated(job, status);
+    let explain_at = after(start.map_or(at.waiting_since, |start| start.max(at.waiting_since)), MOMENT);
     if !explained && now >= explain_at {
         return Decision::Explain(why);
     }
@@ -239,18 +262,37 @@ fn out_of_patience(job: &Job, at: &Situation) -> Decision {
     Decision::Fail { attempt: None, error, reason: reason::DEADLINE_EXCEEDED }
 }
 
-/// When the next attempt may start, after one that failed.
-fn next_start(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
-    let last = status.attempts.last().filter(|attempt| attempt.outcome == Outcome::Failed)?;
-    // The end is of the worker's clock. Were that ahead, the job would wait for it: the failure was noted right after it.
-    let noted = conditions::get(&status.conditions, SCHEDULED).map(|written| written.last_transition_time.0);
-    let end = noted.map_or(last.end.0, |noted| last.end.0.min(after(noted, MOMENT)));
-    Some(after(end, retry_delay(status.failures, &job.identity.uid)))
+/// When the next attempt may start: some time after one that failed, and after many in a row that ended soon, whatever ended them.
+fn next_start(job: &Job, status: &GenerationJobStatus, at: &Situation) -> Option<Timestamp> {
+    let last = status.attempts.last()?;
+    let times = match last.outcome {
+        Outcome::Failed => status.failures,
+        _ => {
+            i32::try_from(ended_soon(job, status).checked_sub(AT_ONCE)?).unwrap_or(i32::MAX).saturating_add(1)
+        }
+    };
+    // The end is of the worker's clock. Were that ahead, the job would wait for it.
+    let end = last.end.0.min(at.waiting_since);
+    Some(after(end, retry_delay(times, &job.identity.uid)))
+}
+
+/// How many of the last attempts in a row ended without counting, and before they had to give a sign of life.
+fn ended_soon(job: &Job, status: &GenerationJobStatus) -> usize {
+    let soon = SignedDuration::from_secs(job.spec().deadlines.start_seconds.into());
+    let free =
+        |past: &&Attempt| past.outcome != Outcome::Failed && past.end.0.duration_since(past.start.0) <= soon;
+    status.attempts.iter().rev().take_while(free).count()
 }
 
 /// Whether the status says already why the job waits. That the workers are busy, starting or lost is the same to somebody who
 /// waits: going from one to the other is worth no write, with thousands of jobs in the queue.
 fn is_explained(status: &GenerationJobStatus, why: &str) -> bool {
+    let Some(written) = conditions::get(&status.conditions, SCHEDULED) else { return false };
+    written.status == "False" && says_the_same(&written.reason, why)
+}
+
+/// Whether two reasons for waiting are the same to somebody who waits.
+pub(crate) fn says_the_same(one: &str, other: &str) -> bool {
     const ORDINARY: [&str; 5] = [
         reason::NO_IDLE_WORKER,
         reason::POOL_STARTING,
@@ -258,9 +300,7 @@ fn is_explained(status: &GenerationJobStatus, why: &str) -> bool {
         reason::WORKER_TAKEN,
         reason::HANDED_BACK,
     ];
-    let Some(written) = conditions::get(&status.conditions, SCHEDULED) else { return false };
-    let both_ordinary = ORDINARY.contains(&why) && ORDINARY.contains(&written.reason.as_str());
-    written.status == "False" && (written.reason == why || both_ordinary)
+    one == other || [one, other].iter().all(|reason| ORDINARY.contains(reason))
 }
 
 /// Whether the specification changed since the operator last wrote. While a worker has the job that waits for its report.

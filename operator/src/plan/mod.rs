@@ -11,7 +11,7 @@ mod tests;
 pub(crate) use backoff::{crash_delay, retry_delay};
 pub(crate) use choice::{NoPool, choose};
 pub(crate) use circuit::{Circuit, Trial};
-pub(crate) use job::{Fate, Held, Situation, job};
+pub(crate) use job::{Fate, Held, Situation, job, says_the_same};
 pub(crate) use scale::{Census, scale};
 
 use k8s_openapi::jiff::Timestamp;

@@ -187,7 +187,7 @@ fn a_worker_without_a_sign_of_life_loses_the_job_and_one_with_has_longer() {
     object.status = Some(assigned);
     let silent = Job::new(object.clone()).unwrap();
     let decision = job(&silent, &waits_for_workers(), seconds_after(start(), 10));
-    assert!(matches!(decision, Decision::Requeue { reason: reason::DEADLINE_EXCEEDED, .. }), "{decision:?}");
+    assert!(matches!(decision, Decision::Requeue { reason: reason::WORKER_LOST, .. }), "{decision:?}");
     let progress = json!({"stage": "sample", "percent": 5, "updatedAt": "2026-01-01T00:00:05.000000Z"});
     object.status.as_mut().unwrap().progress = Some(serde_json::from_value(progress).unwrap());
     let running = Job::new(object).unwrap();
@@ -295,6 +295,7 @@ enum Blow {
     Report(Outcome, Option<FailureReason>),
     LosePod,
     Crash(FailureReason),
+    Leave,
     Hang,
 }
 
@@ -305,8 +306,16 @@ fn blow() -> impl Strategy<Value = Blow> {
             .prop_map(|(outcome, reason)| Blow::Report(outcome, reason)),
         Just(Blow::LosePod),
         select(vec![FailureReason::OutOfMemory, FailureReason::WorkerCrashed]).prop_map(Blow::Crash),
+        Just(Blow::Leave),
         Just(Blow::Hang),
     ]
+}
+
+/// What a job may do to its workers.
+fn own_blow() -> impl Strategy<Value = Blow> {
+    blow().prop_filter("what others do", |blow| {
+        !matches!(blow, Blow::LosePod | Blow::Report(Outcome::HandedBack | Outcome::Lost, _))
+    })
 }
 
 /// Any status that the schema admits, sensible or not.
@@ -332,51 +341,133 @@ proptest! {
         cancel in any::<bool>(),
         blows in vec(blow(), 0..8),
     ) {
-        let mut current = object(json!({"backoffLimit": backoff_limit, "cancel": cancel}));
-        current.status = Some(status);
-        let mut now = start();
-        let mut blows = blows.into_iter();
-        let mut writes = 0;
-        loop {
-            let here = Job::new(current.clone()).unwrap();
-            let mut at = waits_for_workers();
-            let mut decision = job(&here, &at, now);
-            if let Decision::Queue { .. } = decision {
-                decision = Decision::Assign(Seat { pool: Key::new("a", "image"), worker: "image-1".into(), uid: "pod-1".into() });
-            } else if let (Decision::Idle { .. }, Phase::Processing, Some(_)) = (&decision, current.phase(), current.assignment()) {
-                match blows.next() {
-                    Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),
-                    Some(Blow::Crash(reason)) => at.worker = Fate::Crashed(Crash { reason, message: "it died".into(), exit_code: None }),
-                    Some(Blow::Hang) => now = seconds_after(now, 400),
-                    Some(Blow::Report(outcome, reason)) => report(&mut current, outcome, reason, now),
-                    None => complete(&mut current, now),
+        let mut object = object(json!({"backoffLimit": backoff_limit, "cancel": cancel}));
+        object.status = Some(status);
+        ends_and_stays_ended(object, blows.into_iter())?;
+    }
+
+    #[test]
+    fn a_job_that_harms_its_workers_for_ever_ends(backoff_limit in 0..4, blows in vec(own_blow(), 1..5)) {
+        ends_and_stays_ended(object(json!({ "backoffLimit": backoff_limit })), blows.into_iter().cycle())?;
+    }
+}
+
+fn ends_and_stays_ended(
+    mut current: GenerationJob,
+    mut blows: impl Iterator<Item = Blow>,
+) -> Result<(), TestCaseError> {
+    let mut now = start();
+    let mut writes = 0;
+    loop {
+        let here = Job::new(current.clone()).unwrap();
+        let mut at = waits_for_workers();
+        let mut decision = job(&here, &at, now);
+        let runs = current.phase() == Phase::Processing && current.assignment().is_some();
+        if let Decision::Queue { .. } = decision {
+            let (pool, worker, uid) = (Key::new("a", "image"), "image-1".into(), "pod-1".into());
+            decision = Decision::Assign(Seat { pool, worker, uid });
+        } else if runs && matches!(decision, Decision::Idle { .. }) {
+            match blows.next() {
+                Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),
+                Some(Blow::Leave) => at.worker = Fate::Left("exit code 0".into()),
+                Some(Blow::Crash(reason)) => {
+                    at.worker = Fate::Crashed(Crash { reason, message: "it died".into(), exit_code: None });
                 }
-                if current.status != here.object.status { continue }
-                decision = job(&here, &at, now);
+                Some(Blow::Hang) => now = seconds_after(now, 400),
+                Some(Blow::Report(outcome, reason)) => report(&mut current, outcome, reason, now),
+                None => complete(&mut current, now),
             }
-            match decision {
-                Decision::Settled => break,
-                Decision::Idle { until: Some(until) } => { prop_assert!(until > now); now = until }
-                Decision::DeadLetter => {
-                    current.metadata.labels = Some([(labels::DEAD_LETTER.to_owned(), "true".to_owned())].into());
-                }
-                decision => {
-                    writes += 1;
-                    prop_assert!(writes < 60, "no end in sight: {decision:?} after {:?}", current.status);
-                    let status = status::after(&here, &decision, now);
-                    prop_assert!(status.is_some(), "{decision:?} writes nothing");
-                    prop_assert_ne!(&status, &current.status, "{:?} changes nothing", decision);
-                    current.status = status;
-                }
+            if current.status != here.object.status {
+                continue;
             }
+            decision = job(&here, &at, now);
         }
-        let ended = Job::new(current).unwrap();
-        prop_assert!(ended.object.is_finished());
-        for later in [1, 1_000, 1_000_000] {
-            let decision = job(&ended, &waits_for_workers(), seconds_after(now, later));
-            prop_assert_eq!(decision, Decision::Settled);
+        match decision {
+            Decision::Settled => break,
+            Decision::Idle { until: Some(until) } => {
+                prop_assert!(until > now);
+                now = until;
+            }
+            Decision::DeadLetter => {
+                current.metadata.labels = Some([(labels::DEAD_LETTER.to_owned(), "true".to_owned())].into());
+            }
+            decision => {
+                writes += 1;
+                prop_assert!(writes < 60, "no end in sight: {decision:?} after {:?}", current.status);
+                let status = status::after(&here, &decision, now);
+                prop_assert!(status.is_some(), "{decision:?} writes nothing");
+                prop_assert_ne!(&status, &current.status, "{:?} changes nothing", decision);
+                current.status = status;
+            }
         }
     }
+    let ended = Job::new(current).unwrap();
+    prop_assert!(ended.object.is_finished());
+    for later in [1, 1_000, 1_000_000] {
+        let decision = job(&ended, &waits_for_workers(), seconds_after(now, later));
+        prop_assert_eq!(decision, Decision::Settled);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_does_nothing_costs_an_attempt_from_the_third_time_on() {
+    let mut object = object(json!({"backoffLimit": 0}));
+    for (attempts, counts) in [(0, false), (1, false), (2, true)] {
+        object.status = Some(GenerationJobStatus {
+            phase: Some(Phase::Processing),
+            assignment: Some(assignment(9, start())),
+            attempts: (0..attempts)
+                .flat_map(|n| {
+                    let silent =
+                        attempt(2 * n + 1, Outcome::Lost, Some(FailureReason::NoSignOfLife), start());
+                    // What others did in between changes nothing.
+                    [silent, attempt(2 * n + 2, Outcome::Lost, None, start())]
+                })
+                .collect(),
+            ..GenerationJobStatus::default()
+        });
+        let decision =
+            job(&Job::new(object.clone()).unwrap(), &waits_for_workers(), seconds_after(start(), 300));
+        assert_eq!(matches!(decision, Decision::Fail { .. }), counts, "{decision:?}");
+    }
+}
+
+#[test]
+fn a_job_that_many_workers_in_a_row_give_back_at_once_waits_before_the_next() {
+    let mut object = object(json!({}));
+    for (times, waits) in [(4, false), (5, true), (10, true)] {
+        object.status = Some(GenerationJobStatus {
+            phase: Some(Phase::Pending),
+            attempts: (1..=times).map(|n| attempt(n, Outcome::HandedBack, None, start())).collect(),
+            ..GenerationJobStatus::default()
+        });
+        let decision = job(&Job::new(object.clone()).unwrap(), &waits_for_workers(), start());
+        assert_eq!(matches!(decision, Decision::Idle { .. }), waits, "{times}: {decision:?}");
+    }
+}
+
+#[test]
+fn a_retry_or_a_change_is_explained_only_where_no_worker_takes_the_job_in_a_moment() {
+    let failed = after_attempt(json!({"backoffLimit": 1}), Outcome::Failed, Some(FailureReason::Transient));
+    let backing_off = decided(&failed, &job(&failed, &waits_for_workers(), start()), start());
+    let Decision::Idle { until: Some(again) } = job(&backing_off, &waits_for_workers(), start()) else {
+        panic!()
+    };
+    let moment = seconds_after(again, 1);
+    assert_eq!(job(&backing_off, &waits_for_workers(), again), Decision::Queue { until: Some(moment) });
+    assert!(matches!(job(&backing_off, &waits_for_workers(), moment), Decision::Explain(_)));
+
+    let mut object = object(json!({"suspend": true}));
+    let fresh = Job::new(object.clone()).unwrap();
+    object.status = decided(&fresh, &job(&fresh, &waits_for_workers(), start()), start()).status().cloned();
+    object.spec.suspend = false;
+    object.metadata.generation = Some(2);
+    let resumed = Job::new(object).unwrap();
+    let moment = seconds_after(start(), 1);
+    assert_eq!(job(&resumed, &waits_for_workers(), start()), Decision::Queue { until: Some(moment) });
+    let explained = decided(&resumed, &job(&resumed, &waits_for_workers(), moment), moment);
+    assert_eq!(job(&explained, &waits_for_workers(), moment), Decision::Queue { until: None });
 }
 
 fn report(job: &mut GenerationJob, outcome: Outcome, reason: Option<FailureReason>, now: Timestamp) {

@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
-use trellis_crds::Phase;
+use trellis_crds::{FailureReason, Phase};
 
 use super::timers::Subject;
 use super::writes::Write;
@@ -12,11 +12,7 @@ use super::{Batch, World};
 use crate::action::Notice;
 use crate::key::{Key, Uid};
 use crate::plan::{self, Decision, Fate, Held, Seat, Situation, Waiting};
-use crate::time::after;
 use crate::validate::{Job, Life};
-
-/// How long a write that can wait gives way to others.
-const GIVE_WAY: SignedDuration = SignedDuration::from_millis(200);
 
 /// A job and where it stands.
 #[derive(Debug)]
@@ -100,6 +96,11 @@ impl World {
         }
         let held = holder(&job);
         let entry = self.jobs.entry(uid.clone()).or_insert_with(|| JobEntry::new(job.clone(), now));
+        let generation = |job: &Job| job.object.metadata.generation;
+        if known.as_ref().is_some_and(|known| generation(known) != generation(&job)) {
+            // A change that lets it go on, or go elsewhere, deserves the moment that a new job gets.
+            entry.waiting_since = now;
+        }
         entry.job = job;
         entry.ended = ends.then_some(now).or(entry.ended.filter(|_| entry.job.object.is_finished()));
         if entry.write.as_ref().is_some_and(|write| !write.under_way) {
@@ -197,19 +198,22 @@ impl World {
             Decision::Queue { .. } | Decision::Explain(_) => self.enqueue(job, pool),
             _ => self.dequeue(uid),
         }
-        let timer = match &decision {
+        let until = match &decision {
             Decision::Idle { until } | Decision::Queue { until } => *until,
-            Decision::Explain(_) if batch.is_busy() => Some(after(now, GIVE_WAY)),
             _ => None,
         };
-        self.timers.set(Subject::Job(uid.clone()), timer);
-        if matches!(&decision, Decision::Settled | Decision::Idle { .. } | Decision::Queue { .. })
-            || timer.is_some()
-        {
-            return;
+        self.timers.set(Subject::Job(uid.clone()), until);
+        match &decision {
+            Decision::Settled | Decision::Idle { .. } | Decision::Queue { .. } => return,
+            // It can wait, and what others wait for cannot.
+            Decision::Explain(_) if batch.is_busy() => {
+                let since = self.jobs.get(uid).map_or(now, |entry| entry.waiting_since);
+                self.unexplained.insert((since, uid.clone()));
+                return;
+            }
+            _ => {}
         }
-        if let Decision::Requeue { reason, .. } = &decision
-            && *reason == trellis_crds::conditions::reason::DEADLINE_EXCEEDED
+        if decision.ended_attempt().is_some_and(|attempt| attempt.reason == Some(FailureReason::NoSignOfLife))
         {
             self.condemn_worker_of(uid, now);
         }
@@ -235,8 +239,7 @@ impl World {
             Some(Life::Disrupted { message, .. }) => {
                 Fate::Lost(format!("the worker's pod was taken away: {message}"))
             }
-            // The job came too late for the worker to take it.
-            Some(Life::Ended(crash)) if crash.is_in_order() => Fate::Lost(crash.message.clone()),
+            Some(Life::Ended(crash)) if crash.is_in_order() => Fate::Left(crash.message.clone()),
             Some(Life::Ended(crash)) => Fate::Crashed(crash.clone()),
             Some(Life::Gated | Life::Starting { .. } | Life::Ready) => Fate::Alive,
         }

@@ -3,6 +3,7 @@
 
 mod batch;
 mod jobs;
+mod notices;
 mod pool_index;
 mod pools;
 mod relist;
@@ -25,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::validate::Pool;
 use jobs::JobEntry;
+use notices::Notices;
 use pool_index::PoolIndex;
 use relist::Relists;
 use timers::{Subject, Timers};
@@ -45,7 +47,9 @@ pub(crate) struct World {
     timers: Timers,
     dirty_jobs: BTreeSet<Uid>,
     dirty_pools: BTreeSet<Key>,
-    notices: Vec<Notice>,
+    /// Jobs whose status is to say why they wait, once there is room for that, those that wait longest first.
+    unexplained: BTreeSet<(Timestamp, Uid)>,
+    notices: Notices,
     leading: bool,
 }
 
@@ -63,7 +67,8 @@ impl World {
             timers: Timers::default(),
             dirty_jobs: BTreeSet::new(),
             dirty_pools: BTreeSet::new(),
-            notices: Vec::new(),
+            unexplained: BTreeSet::new(),
+            notices: Notices::default(),
             leading: false,
         }
     }
@@ -78,11 +83,6 @@ impl World {
         self.timers.next()
     }
 
-    /// Whether planning stopped for want of room.
-    pub(crate) fn has_more(&self) -> bool {
-        !self.dirty_jobs.is_empty() || !self.dirty_pools.is_empty()
-    }
-
     /// This replica is to write from now on: everything is to be looked at.
     pub(crate) fn begin_term(&mut self) {
         self.leading = true;
@@ -93,7 +93,8 @@ impl World {
     /// This replica must not write any more. What it had under way may be carried out all the same.
     pub(crate) fn end_term(&mut self, now: Timestamp) {
         self.leading = false;
-        self.notices.clear();
+        self.notices = Notices::default();
+        self.unexplained.clear();
         let jobs: Vec<Uid> = self.jobs.keys().cloned().collect();
         for uid in jobs {
             self.abandon_write(&uid, now);
@@ -114,7 +115,7 @@ impl World {
 
     /// The events that are still to be published.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        self.notices.take_all()
     }
 
     /// Decides what is to be done now, as far as there is room in the batch.
@@ -125,14 +126,22 @@ impl World {
                 Subject::Pool(key) => _ = self.dirty_pools.insert(key),
             }
         }
-        for notice in self.take_notices() {
+        while !batch.is_full()
+            && let Some(notice) = self.notices.next()
+        {
             batch.push(Action::Announce(notice));
         }
-        while !batch.is_full() && self.has_more() {
+        while !batch.is_full() {
             if let Some(uid) = self.dirty_jobs.pop_first() {
                 self.plan_job(&uid, now, batch);
             } else if let Some(key) = self.dirty_pools.pop_first() {
                 self.plan_pool(&key, now, batch);
+            } else if !batch.is_busy()
+                && let Some((_, uid)) = self.unexplained.pop_first()
+            {
+                self.plan_job(&uid, now, batch);
+            } else {
+                break;
             }
         }
     }
@@ -140,7 +149,7 @@ impl World {
     /// Takes in what came of an action.
     pub(crate) fn settle(&mut self, applied: Applied, now: Timestamp) {
         match applied {
-            Applied::Announced => {}
+            Applied::Announced => self.notices.published(),
             Applied::Decided { uid, result, notice } => {
                 self.decision_ended(&uid, result, now);
                 notice.into_iter().for_each(|notice| self.announce(notice));

@@ -55,8 +55,10 @@ pub(super) struct PoolIndex {
     /// Workers whose deletion failed or had no answer, and when to ask for it again.
     pub(super) delete_again: BTreeMap<Uid, Timestamp>,
     pub(super) circuit: Circuit,
-    /// The reason that the jobs in the queue were last looked at with.
-    pub(super) told: Option<&'static str>,
+    /// Why the jobs in the queue wait, as they were last told.
+    pub(super) told: Option<Waiting>,
+    /// Another reason, and since when it holds.
+    pub(super) news: Option<(&'static str, Timestamp)>,
     pub(super) report: Report,
 }
 

@@ -21,6 +21,8 @@ use crate::validate::{Job, Life, Pool, Worker};
 
 /// How long counts in a pool's status may lag behind: warm jobs come and go faster, and cost the pool no write.
 const COUNTS_LAG: SignedDuration = SignedDuration::from_secs(10);
+/// How long another reason for waiting must hold before a queue is told.
+const TELL_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// How many jobs from the head of a queue a probe is chosen of.
 const PROBES: usize = 16;
@@ -73,7 +75,7 @@ impl World {
 
     /// Decides about one pool: who gets a job, how many workers there are to be, what its status says.
     pub(super) fn plan_pool(&mut self, key: &Key, now: Timestamp, batch: &mut Batch) {
-        self.tell_queue(key);
+        let told = self.tell_queue(key, now);
         let Some(pool) = self.pools.get(key).cloned() else {
             if self.indexes.get(key).is_some_and(PoolIndex::is_unused) {
                 self.indexes.remove(key);
@@ -88,7 +90,7 @@ impl World {
         let again = self.index(key).next_deletion(now);
         let report = self.report(&pool, now, batch);
         let pause_ends = self.index(key).circuit.pause_ends(now);
-        let look_again = [look_again, next_late, again, report, pause_ends].into_iter().flatten().min();
+        let look_again = [look_again, next_late, again, report, pause_ends, told].into_iter().flatten().min();
         self.timers.set(Subject::Pool(key.clone()), look_again);
         let figures = self.index(key).figures();
         self.metrics.set_pool(key, figures);
@@ -97,8 +99,13 @@ impl World {
         }
     }
 
-    /// Why jobs of the pool wait at present.
+    /// Why jobs of the pool wait, as they are told.
     pub(super) fn why_jobs_wait(&self, key: &Key) -> Waiting {
+        let told = self.indexes.get(key).and_then(|index| index.told.clone());
+        told.unwrap_or_else(|| self.why_jobs_wait_now(key))
+    }
+
+    fn why_jobs_wait_now(&self, key: &Key) -> Waiting {
         let index = self.indexes.get(key);
         if index.is_some_and(|index| index.circuit.is_open()) {
             let message = format!(
@@ -145,13 +152,28 @@ impl World {
         Some(Waiting { reason: reason::PODS_NOT_STARTING, message: clip(&message, CONDITION_MESSAGE) })
     }
 
-    /// Has every job of the queue looked at when the reason for waiting is another one.
-    fn tell_queue(&mut self, key: &Key) {
-        let why = self.why_jobs_wait(key).reason;
-        let Some(index) = self.indexes.get_mut(key) else { return };
-        if index.told.replace(why) != Some(why) {
-            self.dirty_jobs.extend(index.queue.iter().map(|place| place.uid.clone()));
+    /// Has every job of the queue looked at when the reason for waiting is another one and stays it for a while: one that comes and goes
+    /// would cost a write for each job of the queue every time. Says when to look again.
+    fn tell_queue(&mut self, key: &Key, now: Timestamp) -> Option<Timestamp> {
+        let why = self.why_jobs_wait_now(key);
+        let index = self.index(key);
+        let same = index.told.as_ref().is_none_or(|told| told.reason == why.reason);
+        if !same && !index.queue.is_empty() {
+            let news = index.news.filter(|(reason, _)| *reason == why.reason);
+            let (_, since) = *index.news.insert(news.unwrap_or((why.reason, now)));
+            let tell_at = after(since, TELL_AFTER);
+            if now < tell_at {
+                return Some(tell_at);
+            }
         }
+        index.news = None;
+        let told = index.told.replace(why);
+        let (Some(before), Some(now)) = (&told, &index.told) else { return None };
+        if !plan::says_the_same(before.reason, now.reason) {
+            let queue: Vec<Uid> = index.queue.iter().map(|place| place.uid.clone()).collect();
+            self.dirty_jobs.extend(queue);
+        }
+        None
     }
 
     /// Gives jobs to workers, the first in the queue to the one idle for the shortest time: so that others get old enough to go.
@@ -248,7 +270,7 @@ impl World {
         let created = index.creating - before;
         if created > 0 {
             let note = format!("{created} more workers are starting.");
-            batch.push(Action::Announce(Notice::pool(pool, EventType::Normal, "ScaledUp", note)));
+            self.announce(Notice::pool(pool, EventType::Normal, "ScaledUp", note));
         }
         let mut deleted = 0;
         for worker in scale.delete {
@@ -260,7 +282,7 @@ impl World {
         }
         if deleted > 0 {
             let note = format!("{deleted} workers that nothing waits for are deleted.");
-            batch.push(Action::Announce(Notice::pool(pool, EventType::Normal, "ScaledDown", note)));
+            self.announce(Notice::pool(pool, EventType::Normal, "ScaledDown", note));
         }
         scale.until.into_iter().chain(self.index(key).next_due(now)).min()
     }

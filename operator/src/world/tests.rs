@@ -107,7 +107,7 @@ impl Sim {
             Op::Delay(n) => self.delay(n),
             Op::Land(n) => self.land(n),
             Op::Intrude(n) => self.intrude(n),
-            Op::Pass(seconds) => self.pass(seconds),
+            Op::Pass(seconds) => self.elapse(seconds),
             Op::Jump(seconds) => self.wall = seconds_after(self.wall, seconds),
             Op::TakeOver => self.take_over(),
             Op::Lead => self.lead(),
@@ -141,7 +141,7 @@ impl Sim {
         self.late.clear();
         self.quiesce();
         // As long as a write that failed may wait to be repeated.
-        self.pass(16);
+        self.elapse(16);
         self.quiesce();
         self.intruders.clear();
         self.check()?;
@@ -153,7 +153,7 @@ impl Sim {
             self.with_job(n, |job| Some(respec(job, |spec| spec.suspend = false)));
             self.report(n, Outcome::Succeeded, None);
         }
-        self.pass(5);
+        self.elapse(5);
         self.plan();
         Ok(())
     }
@@ -180,7 +180,7 @@ proptest! {
         prop_assert!(sim.pods.is_empty(), "not at the minimum: {:?}", sim.pods.keys());
         let writes = sim.writes;
         for _ in 0..3 {
-            sim.pass(100_000);
+            sim.elapse(100_000);
             sim.plan();
             prop_assert!(sim.requests.is_empty(), "{:?}", sim.requests);
         }
@@ -525,4 +525,63 @@ fn a_job_that_a_former_leader_gave_to_a_worker_that_has_one_is_taken_back() {
     assert_eq!((first.phase(), second.phase()), (Phase::Processing, Phase::Pending));
     assert_eq!(second.status.as_ref().unwrap().failures, 0);
     assert!(sim.pods.values().all(|pod| !is_over(pod)), "the worker is not to blame");
+}
+
+fn explains(action: &Action) -> bool {
+    matches!(action, Action::Decide { decision: Decision::Explain(_), .. })
+}
+
+#[test]
+fn a_long_queue_is_explained_once_as_there_is_room_and_looked_at_no_more_often() {
+    let mut sim = Sim::new();
+    (0..200).for_each(|_| sim.create_job(0));
+    sim.quiesce();
+    sim.elapse(1);
+    sim.plan();
+    let mut explained = 0;
+    while sim.asks_for(explains) {
+        assert!(sim.requests.len() <= MOST_IN_FLIGHT / 2, "no room for others: {}", sim.requests.len());
+        let next = sim.world.next_time();
+        assert!(
+            next.is_none_or(|next| next > seconds_after(sim.now, 1)),
+            "it looks again and again: {next:?}"
+        );
+        let request = sim.requests.iter().position(explains).unwrap();
+        sim.answer(request);
+        explained += 1;
+        sim.plan();
+    }
+    assert_eq!(explained, 200);
+}
+
+#[test]
+fn a_reason_for_waiting_is_told_when_it_stays_and_not_whenever_it_comes_and_goes() {
+    let mut sim = Sim::new();
+    (0..10).for_each(|_| sim.create_job(0));
+    sim.quiesce();
+    sim.elapse(1);
+    sim.quiesce();
+    let unplaced = |sim: &mut Sim, unplaced: bool| {
+        let scheduled = if unplaced { "False" } else { "True" };
+        let condition =
+            serde_json::json!({"type": "PodScheduled", "status": scheduled, "reason": "Unschedulable"});
+        sim.with_pod(0, |mut pod| {
+            pod.status = serde_json::from_value(serde_json::json!({"conditions": [condition]})).unwrap();
+            Some(pod)
+        });
+        sim.deliver(usize::MAX);
+        sim.plan();
+    };
+    for _ in 0..5 {
+        for is in [true, false] {
+            unplaced(&mut sim, is);
+            sim.elapse(4);
+            sim.plan();
+            assert!(!sim.asks_for(explains), "{:?}", sim.requests);
+        }
+    }
+    unplaced(&mut sim, true);
+    sim.elapse(10);
+    sim.plan();
+    assert_eq!(sim.requests.iter().filter(|action| explains(action)).count(), 10, "{:?}", sim.requests);
 }

@@ -96,7 +96,7 @@ impl Sim {
         sim
     }
 
-    pub(super) fn pass(&mut self, seconds: i32) {
+    pub(super) fn elapse(&mut self, seconds: i32) {
         let (clock, instant) = &mut self.clock;
         clock.steer(self.wall, *instant);
         *instant += Duration::from_secs(seconds.try_into().unwrap());

@@ -88,7 +88,7 @@ fn a_pod_without_a_node_is_replaced_too_and_its_reason_is_told_meanwhile() {
     let mut sim = Sim::with_a_worker_that_starts();
     let first = sim.pods.keys().next().unwrap().clone();
     sim.set_pod_status(json!({"phase": "Pending", "conditions": [scheduled("False", "Unschedulable")]}));
-    sim.pass(2);
+    sim.pass(10);
     let (why, message) = sim.why();
     assert!(why == reason::PODS_NOT_STARTING && message.contains("0/3 nodes"), "{why}: {message}");
     sim.pass(1800);
@@ -104,7 +104,7 @@ fn a_model_that_cannot_be_loaded_is_named_to_pool_and_jobs() {
         "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
         "state": {"terminated": {"exitCode": trellis_crds::EXIT_NO_MODEL, "reason": "Error", "message": missing}},
     }]}));
-    sim.pass(2);
+    sim.pass(10);
     let (holds, why, message) = sim.pool_condition(STALLED);
     assert_eq!((holds.as_str(), why.as_str()), ("True", reason::MODEL_NOT_LOADED));
     assert!(message.contains(missing), "{message}");
