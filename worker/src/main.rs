@@ -2,6 +2,7 @@
 //!
 //! `trellis-worker-core` takes and reports them; the [`engine`] fetches the input, runs the model and stores the files.
 
+mod ending;
 mod engine;
 mod failure;
 mod fetch;
@@ -21,8 +22,9 @@ use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use trellis_storage::{HttpsReader, Storage};
 use trellis_telemetry::Health;
-use trellis_worker_core::{Faulty, Identity, Metrics, Worker, serve};
+use trellis_worker_core::{Identity, Metrics, Pace, Worker, serve};
 
+use crate::ending::NoModel;
 use crate::engine::Trellis;
 use crate::fetch::Fetcher;
 use crate::model::Model;
@@ -34,19 +36,13 @@ fn main() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
-    match start(settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the worker ends");
-            exit_code(&error)
-        }
+    let termination_log = settings.termination_log.clone();
+    let Err(error) = start(settings) else { return ExitCode::SUCCESS };
+    tracing::error!(error = format!("{error:#}"), "the worker ends");
+    if let Err(error) = ending::leave_message(&termination_log, &error) {
+        tracing::warn!(error = error.to_string(), path = %termination_log.display(), "cannot say there why the worker ends");
     }
-}
-
-/// Tells the operator whether a job that was just assigned can be to blame.
-fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let faulty = u8::try_from(trellis_crds::EXIT_FAULTY).ok().filter(|_| error.is::<Faulty>());
-    faulty.map_or(ExitCode::FAILURE, ExitCode::from)
+    ending::exit_code(&error)
 }
 
 fn start(settings: Settings) -> anyhow::Result<()> {
@@ -100,25 +96,19 @@ async fn prepare(
         emulator_host: settings.storage_emulator_host.clone(),
         file_roots: settings.file_roots(),
     });
-    let folder = model_folder::local(&storage, &settings.model_uri, &settings.cache_dir).await?;
-    let model = Model::load(folder, settings.device).await?;
+    let no_model = |source| NoModel { uri: settings.model_uri.to_string(), source };
+    let model = load(&storage, settings).await.map_err(no_model)?;
     model_load.set(began.elapsed().as_secs_f64());
     tracing::info!(model = %settings.model_uri, seconds = began.elapsed().as_secs_f64(), "model loaded");
     let https = HttpsReader::new().context("cannot set up TLS")?;
     let fetcher = Fetcher { client: reader, storage: storage.clone(), https };
     let identity = Identity { pod_name: settings.pod_name.clone(), pod_uid: settings.pod_uid.clone() };
     let engine = Trellis { fetcher, storage, output_uri: settings.output_uri.clone(), model };
-    Ok(Worker { client, identity, engine, metrics })
+    let max_jobs = Some(settings.max_jobs).filter(|&most| most > 0);
+    Ok(Worker { client, identity, engine, metrics, max_jobs, pace: Pace::default() })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_that_ends_for_its_own_faults_says_so_by_its_exit_code() {
-        let code = |error: anyhow::Error| format!("{:?}", exit_code(&error));
-        assert_eq!(code(Faulty.into()), format!("{:?}", ExitCode::from(75)));
-        assert_eq!(code(anyhow::anyhow!("cannot listen")), format!("{:?}", ExitCode::FAILURE));
-    }
+async fn load(storage: &Storage, settings: &Settings) -> anyhow::Result<Model> {
+    let folder = model_folder::local(storage, &settings.model_uri, &settings.cache_dir).await?;
+    Model::load(folder, settings.device).await
 }

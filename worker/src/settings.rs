@@ -47,6 +47,14 @@ pub(crate) struct Settings {
     #[arg(long, env = "TRELLIS_DEVICE", default_value_t = DeviceChoice::Auto)]
     pub(crate) device: DeviceChoice,
 
+    /// After how many attempts at jobs this worker ends; 0 for never.
+    #[arg(long, env = "TRELLIS_MAX_JOBS", default_value_t = 0)]
+    pub(crate) max_jobs: u32,
+
+    /// The file that is told why the worker ends, where there is one.
+    #[arg(long, env = "TRELLIS_TERMINATION_LOG", default_value = "/dev/termination-log")]
+    pub(crate) termination_log: PathBuf,
+
     /// Where `/livez`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     pub(crate) listen: SocketAddr,

@@ -1,5 +1,6 @@
 //! One attempt at one job, from taking it to reporting its end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,29 +8,22 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use trellis_crds::{FailureReason, GenerationJob};
 
 use crate::desk::AttemptId;
 use crate::engine::{Engine, Product, Progress, Work, Worker};
 use crate::failure::Failure;
+use crate::pace::Pace;
 use crate::report::{Reporter, Written};
-use crate::status::{self, Period};
+use crate::status::{Period, complete, fail, hand_back, progress};
 
-/// A job that is done within this has no progress written, which would cost more than it tells.
-const FIRST_PROGRESS: Duration = Duration::from_secs(5);
-const NEXT_PROGRESS: Duration = Duration::from_secs(10);
-/// How long a write of progress may be tried.
-const PROGRESS_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a result may be tried to be written: as long as an attempt may run by the schema. While the API server does not answer there is
 /// nothing else to do, and once it does it says whether the job is still this worker's. To drop the result sooner would leave the
 /// job with a worker that does nothing about it.
 const RESULT_PATIENCE: Duration = Duration::from_secs(604_800);
-/// How long a job may still complete after the pod was told to end.
-const GRACE: Duration = Duration::from_secs(1);
-
 /// Whether an attempt is to stop, and what of it is then to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -50,12 +44,23 @@ pub(crate) enum End {
     LetGo,
     /// There was a result, and nobody to take it.
     Dropped,
+    /// There was a result, or a failure to tell, and the API server does not take it from this worker.
+    Refused,
 }
 
 impl End {
     /// Whether the worker itself is to blame.
     pub(crate) fn is_fault(self) -> bool {
         matches!(self, Self::Failed(FailureReason::Internal))
+    }
+
+    /// How an attempt ended that would have ended so if it could be told.
+    fn of(written: Written, told: Self) -> Self {
+        match written {
+            Written::Done => told,
+            Written::Dropped => Self::Dropped,
+            Written::Refused | Written::Forbidden => Self::Refused,
+        }
     }
 
     fn metric_label(self) -> &'static str {
@@ -65,6 +70,7 @@ impl End {
             Self::HandedBack => "HandedBack",
             Self::LetGo => "LetGo",
             Self::Dropped => "Dropped",
+            Self::Refused => "Refused",
         }
     }
 }
@@ -76,19 +82,34 @@ pub(crate) async fn make<E: Engine>(
     job: GenerationJob,
     stop: watch::Receiver<Stop>,
 ) -> End {
-    let namespace = job.namespace().unwrap_or_default();
-    let span = tracing::info_span!("job", namespace, name = job.name_any(), attempt = attempt.number);
-    let api = Api::namespaced(worker.client.clone(), &namespace);
-    let reporter = Reporter::new(api, worker.identity.clone(), attempt.clone(), job.clone());
+    let span = span(&attempt, &job);
+    let begun = Attempt::begin(&worker, &attempt, &job);
     let run = async {
         worker.metrics.started();
         tracing::info!("job taken");
-        let end = Attempt { start: Timestamp::now(), stop, reporter }.run(&worker, &attempt, job).await;
+        let end = begun.run(&worker, attempt.number, job, stop).await;
         worker.metrics.ended(end.metric_label());
         tracing::info!(end = end.metric_label(), "job ended");
         end
     };
     run.instrument(span).await
+}
+
+/// Hands back `job`, which the worker has not begun.
+pub(crate) async fn decline<E: Engine>(worker: Arc<Worker<E>>, attempt: AttemptId, job: GenerationJob) {
+    let span = span(&attempt, &job);
+    let mut begun = Attempt::begin(&worker, &attempt, &job);
+    async {
+        let end = begun.hand_back().await;
+        tracing::info!(end = end.metric_label(), "job handed back before it began");
+    }
+    .instrument(span)
+    .await;
+}
+
+fn span(attempt: &AttemptId, job: &GenerationJob) -> Span {
+    let namespace = job.namespace().unwrap_or_default();
+    tracing::info_span!("job", namespace, name = job.name_any(), attempt = attempt.number)
 }
 
 /// Lets the engine do the work.
@@ -100,91 +121,104 @@ async fn work_on<E: Engine>(worker: Arc<Worker<E>>, work: Work) -> Result<Option
     Ok(product)
 }
 
-type Running = JoinHandle<Result<Option<Product>, Failure>>;
+type Made = Result<Option<Product>, Failure>;
 
 struct Attempt {
     start: Timestamp,
-    stop: watch::Receiver<Stop>,
     reporter: Reporter,
+    pace: Pace,
 }
 
 impl Attempt {
+    fn begin<E: Engine>(worker: &Worker<E>, attempt: &AttemptId, job: &GenerationJob) -> Self {
+        let api = Api::namespaced(worker.client.clone(), &job.namespace().unwrap_or_default());
+        let pace = worker.pace;
+        let reporter = Reporter::new(api, worker.identity.clone(), attempt.clone(), job.clone(), pace);
+        Self { start: Timestamp::now(), reporter, pace }
+    }
+
     async fn run<E: Engine>(
         mut self,
         worker: &Arc<Worker<E>>,
-        attempt: &AttemptId,
+        number: i32,
         job: GenerationJob,
+        mut stop: watch::Receiver<Stop>,
     ) -> End {
         let cancel = CancellationToken::new();
         let (progress, shown) = watch::channel(Progress::default());
-        let work = Work { job, attempt: attempt.number, start: self.start, progress, cancel: cancel.clone() };
+        let work = Work { job, attempt: number, start: self.start, progress, cancel: cancel.clone() };
         let mut work = tokio::spawn(work_on(worker.clone(), work).in_current_span());
-        let mut pace = pace();
-        let mut written = None;
-        loop {
-            tokio::select! {
-                result = &mut work => return self.report(result).await,
-                stop = stopped(&mut self.stop) => return self.stop(stop, cancel, work).await,
-                _ = pace.tick() => {
-                    let now = *shown.borrow();
-                    // The operator takes a worker that never wrote any for dead, so what was not written is written again.
-                    if written != Some(now) && self.report_progress(now).await == Written::Done {
-                        written = Some(now);
-                    }
-                }
-            }
+        // A write of progress that is under way is dropped when there is something more important to write.
+        tokio::select! {
+            result = &mut work => self.report(result).await,
+            stop = stopped(&mut stop) => self.stop(stop, cancel, work).await,
+            never = self.report_progress(shown) => match never {},
         }
     }
 
     /// Ends the work because somebody says so.
-    async fn stop(mut self, stop: Stop, cancel: CancellationToken, mut work: Running) -> End {
+    async fn stop(mut self, stop: Stop, cancel: CancellationToken, mut work: JoinHandle<Made>) -> End {
         if stop == Stop::LetGo {
             cancel.cancel();
             // The device is free when the work has noticed.
             let _ = work.await;
             return End::LetGo;
         }
-        if let Ok(result) = timeout(GRACE, &mut work).await {
+        if let Ok(result) = timeout(self.pace.grace, &mut work).await {
             return self.report(result).await;
         }
         cancel.cancel();
-        let period = Period { start: self.start, end: Timestamp::now() };
-        let end = self.write(End::HandedBack, |job| status::hand_back(job, period)).await;
+        let end = self.hand_back().await;
         let _ = work.await;
         end
     }
 
-    async fn report(&mut self, result: Result<Result<Option<Product>, Failure>, JoinError>) -> End {
+    async fn report(&mut self, result: Result<Made, JoinError>) -> End {
         let failure = match result {
             Ok(Ok(Some(product))) => {
-                return self.write(End::Succeeded, |job| status::complete(job, &product)).await;
+                match self.reporter.write(|job| complete(job, &product), RESULT_PATIENCE).await {
+                    // Silence would leave the job to a worker that does nothing about it.
+                    Written::Refused => Failure::unacceptable(),
+                    written => return End::of(written, End::Succeeded),
+                }
             }
             Ok(Ok(None)) => return End::LetGo,
             Ok(Err(failure)) => failure,
             Err(panic) => Failure::internal(&panic),
         };
-        let period = Period { start: self.start, end: Timestamp::now() };
-        let end = End::Failed(failure.reason);
-        self.write(end, |job| status::fail(job, period, &failure)).await
+        let period = self.period();
+        let written = self.reporter.write(|job| fail(job, period, &failure), RESULT_PATIENCE).await;
+        End::of(written, End::Failed(failure.reason))
     }
 
-    async fn report_progress(&mut self, Progress { stage, percent }: Progress) -> Written {
-        let now = Timestamp::now();
-        self.reporter.write(|job| status::progress(job, stage, percent, now), PROGRESS_PATIENCE).await
+    async fn hand_back(&mut self) -> End {
+        let period = self.period();
+        let written = self.reporter.write(|job| hand_back(job, period), RESULT_PATIENCE).await;
+        End::of(written, End::HandedBack)
     }
 
-    async fn write(&mut self, end: End, change: impl Fn(&mut GenerationJob)) -> End {
-        match self.reporter.write(change, RESULT_PATIENCE).await {
-            Written::Done => end,
-            Written::Dropped => End::Dropped,
+    /// Writes how far the work is, now and then, for as long as it is polled.
+    async fn report_progress(&mut self, shown: watch::Receiver<Progress>) -> Infallible {
+        let mut ticks = interval_at(Instant::now() + self.pace.first_progress, self.pace.next_progress);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut written = None;
+        loop {
+            ticks.tick().await;
+            let now = *shown.borrow();
+            let time = Timestamp::now();
+            let change = |job: &mut GenerationJob| progress(job, now.stage, now.percent, time);
+            // The operator takes a worker that never wrote any for dead, so what was not written is written again.
+            if written != Some(now)
+                && self.reporter.write(change, self.pace.progress_patience).await == Written::Done
+            {
+                written = Some(now);
+            }
         }
     }
-}
 
-fn pace() -> Interval {
-    let mut pace = interval_at(Instant::now() + FIRST_PROGRESS, NEXT_PROGRESS);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    pace
+    fn period(&self) -> Period {
+        Period { start: self.start, end: Timestamp::now() }
+    }
 }
 
 /// Ends when the attempt is to stop; never when the one who could say so is gone.

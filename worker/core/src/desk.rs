@@ -98,11 +98,15 @@ impl Desk {
 
     /// The job to take next, the one that was assigned first.
     pub(crate) fn next(&self) -> Option<(AttemptId, &GenerationJob)> {
+        self.open().min_by_key(|(_, job)| job.assignment().map(|assignment| assignment.time.0))
+    }
+
+    /// The attempts that this worker is to make or is making.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (AttemptId, &GenerationJob)> {
         self.jobs
             .values()
             .filter_map(|job| Some((self.identity.attempt_at(job)?, job)))
             .filter(|(attempt, _)| self.ended.get(&attempt.job_uid) != Some(&attempt.number))
-            .min_by_key(|(_, job)| job.assignment().map(|assignment| assignment.time.0))
     }
 
     /// Whether `attempt` is still this worker's to make.

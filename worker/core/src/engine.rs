@@ -9,6 +9,7 @@ use trellis_crds::{GenerationJob, OutputFile, StageTiming};
 use crate::desk::Identity;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::status::Period;
 
 /// Makes the asset of one attempt and stores its files.
@@ -93,4 +94,8 @@ pub struct Worker<E> {
     pub engine: E,
     /// What the worker counts.
     pub metrics: Metrics,
+    /// After how many attempts the worker ends; `None` for never.
+    pub max_jobs: Option<u32>,
+    /// How long things may take.
+    pub pace: Pace,
 }

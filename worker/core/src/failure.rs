@@ -29,8 +29,15 @@ impl Failure {
         tracing::error!(error = chain(error), "the attempt failed by a fault of the worker");
         Self { reason: FailureReason::Internal, message: INTERNAL.into() }
     }
+
+    /// The API server does not take the result.
+    pub(crate) fn unacceptable() -> Self {
+        Self { reason: FailureReason::Internal, message: UNACCEPTABLE.into() }
+    }
 }
 
+const UNACCEPTABLE: &str = "the API server does not take what the worker reports of this job, the worker's log says why; \
+    the CRDs and the worker's image may be of different versions";
 const INTERNAL: &str = "the worker failed on this job; its log says why";
 
 /// `error` and its sources on one line, for logs. What an error says of its source itself is not said twice.

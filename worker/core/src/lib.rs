@@ -5,7 +5,7 @@
 //! There is no libtorch here: the worker of the images brings the model as its engine, tests bring one that only waits.
 //!
 //! ```no_run
-//! # use trellis_worker_core::{Engine, Failure, Identity, Metrics, Product, Work, Worker, serve};
+//! # use trellis_worker_core::{Engine, Failure, Identity, Metrics, Pace, Product, Work, Worker, serve};
 //! struct Nothing;
 //!
 //! impl Engine for Nothing {
@@ -20,6 +20,8 @@
 //!     identity: Identity { pod_name: "image-1".into(), pod_uid: "…".into() },
 //!     engine: Nothing,
 //!     metrics: Metrics::new(&trellis_telemetry::registry("worker", "1.0.0")?)?,
+//!     max_jobs: None,
+//!     pace: Pace::default(),
 //! };
 //! let shutdown = trellis_telemetry::shutdown_signal()?;
 //! serve(worker, Some("shop".into()), trellis_telemetry::Health::default(), shutdown).await?;
@@ -31,6 +33,8 @@ mod desk;
 mod engine;
 mod failure;
 mod metrics;
+mod outage;
+mod pace;
 mod report;
 mod service;
 mod status;
@@ -39,5 +43,6 @@ pub use desk::{AttemptId, Identity};
 pub use engine::{Engine, Product, Progress, Work, Worker};
 pub use failure::{Failure, chain};
 pub use metrics::Metrics;
-pub use service::{Faulty, serve};
+pub use pace::Pace;
+pub use service::{Ended, serve};
 pub use status::{Period, complete};

@@ -9,19 +9,19 @@ use trellis_crds::GenerationJob;
 
 use crate::desk::{AttemptId, Identity};
 use crate::failure::chain;
-
-/// How long one API call may take.
-const CALL_TIME: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+use crate::pace::Pace;
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// It is in the job's status.
     Done,
-    /// It is not: the job is gone or no longer this worker's, or the API server would not take it.
+    /// It is not: the job is gone or no longer this worker's, or the time was over.
     Dropped,
+    /// It is not, though the job is this worker's: the API server will never take it.
+    Refused,
+    /// It is not, though the job is this worker's: the worker has had no right to for long.
+    Forbidden,
 }
 
 /// Writes the status of one job for one attempt.
@@ -30,6 +30,7 @@ pub(crate) struct Reporter {
     identity: Identity,
     attempt: AttemptId,
     job: GenerationJob,
+    pace: Pace,
 }
 
 impl Reporter {
@@ -39,14 +40,17 @@ impl Reporter {
         identity: Identity,
         attempt: AttemptId,
         job: GenerationJob,
+        pace: Pace,
     ) -> Self {
-        Self { api, identity, attempt, job }
+        Self { api, identity, attempt, job, pace }
     }
 
     /// Applies `change` to the job's status, trying for as long as `patience` lasts.
+    ///
+    /// May be dropped at any time: whether the last try was carried out is then found out by the next write.
     pub(crate) async fn write(&mut self, change: impl Fn(&mut GenerationJob), patience: Duration) -> Written {
-        let deadline = Instant::now() + patience;
-        let mut pause = FIRST_PAUSE;
+        let began = Instant::now();
+        let mut pause = self.pace.first_pause;
         loop {
             let mut changed = self.job.clone();
             change(&mut changed);
@@ -54,45 +58,57 @@ impl Reporter {
                 Ok(()) => return Written::Done,
                 Err(error) => error,
             };
-            let left = match error.verdict() {
-                Verdict::Reread => self.reread().await,
-                Verdict::Retry => None,
-                Verdict::GiveUp => Some(Written::Dropped),
-            };
-            if let Some(written) = left {
+            if let Some(written) = self.outcome(&error, began.elapsed()).await {
                 tracing::info!(error = chain(&error), ?written, "the status is not written");
                 return written;
             }
-            if Instant::now() + pause > deadline {
+            if began.elapsed() + pause > patience {
                 tracing::error!(error = chain(&error), "the status could not be written in time");
                 return Written::Dropped;
             }
             tracing::warn!(error = chain(&error), "writing the status again");
             sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(self.pace.longest_pause);
         }
+    }
+
+    /// What became of a write that has failed for `so_far`; `None` when it is to be made again.
+    async fn outcome(&mut self, error: &CallError, so_far: Duration) -> Option<Written> {
+        let last = match error.verdict(&self.job.name_any()) {
+            Verdict::Retry => return None,
+            Verdict::Gone => return Some(Written::Dropped),
+            Verdict::Conflict => None,
+            Verdict::Forbidden => (so_far > self.pace.forbidden_patience).then_some(Written::Forbidden),
+            Verdict::Refused => Some(Written::Refused),
+        };
+        let before = self.job.resource_version();
+        let standing = self.reread().await;
+        // What somebody else wrote in between may be why.
+        let as_it_was = self.job.resource_version() == before;
+        standing.or(last.filter(|_| as_it_was))
     }
 
     async fn replace(&mut self, changed: &GenerationJob) -> Result<(), CallError> {
         let name = changed.name_any();
-        self.job = call(self.api.replace_status(&name, &PostParams::default(), changed)).await?;
+        self.job = self.call(self.api.replace_status(&name, &PostParams::default(), changed)).await?;
         Ok(())
     }
 
-    /// Reads the job after a conflict; `None` when the attempt is still to be written.
+    /// Reads the job anew; `None` when the attempt is still to be written.
     async fn reread(&mut self) -> Option<Written> {
-        match call(self.api.get_opt(&self.job.name_any())).await {
-            Ok(Some(job)) => {
+        let name = self.job.name_any();
+        match self.call(self.api.get(&name)).await {
+            Ok(job) => {
                 self.job = job;
-                self.standing()
+                standing(&self.identity, &self.attempt, &self.job)
             }
-            Ok(None) => Some(Written::Dropped),
-            Err(_) => None,
+            Err(error) => (error.verdict(&name) == Verdict::Gone).then_some(Written::Dropped),
         }
     }
 
-    fn standing(&self) -> Option<Written> {
-        standing(&self.identity, &self.attempt, &self.job)
+    async fn call<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+        let limit = self.pace.call;
+        Ok(timeout(limit, request).await.map_err(|_| CallError::TimedOut(limit))??)
     }
 }
 
@@ -112,38 +128,40 @@ fn standing(identity: &Identity, attempt: &AttemptId, job: &GenerationJob) -> Op
 
 #[derive(Debug, thiserror::Error)]
 enum CallError {
-    #[error("the API server did not answer within {} s", CALL_TIME.as_secs())]
-    TimedOut,
+    #[error("the API server did not answer within {0:?}")]
+    TimedOut(Duration),
     #[error(transparent)]
     Api(#[from] kube::Error),
 }
 
-/// What to do after a failed write.
+/// What a failed call says of the job.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// Somebody else wrote in between.
-    Reread,
+    Conflict,
     /// It may work later.
     Retry,
+    /// There is no such job.
+    Gone,
+    /// The worker has no right to. It may get it back.
+    Forbidden,
     /// It will never work.
-    GiveUp,
+    Refused,
 }
 
 impl CallError {
-    fn verdict(&self) -> Verdict {
-        match self {
-            Self::Api(kube::Error::Api(status)) => match status.code {
-                409 => Verdict::Reread,
-                400 | 403 | 404 | 413 | 422 => Verdict::GiveUp,
-                _ => Verdict::Retry,
-            },
+    /// Of a call about the job of this name.
+    fn verdict(&self, name: &str) -> Verdict {
+        let Self::Api(kube::Error::Api(status)) = self else { return Verdict::Retry };
+        match status.code {
+            409 => Verdict::Conflict,
+            // An API server says so also of what it does not serve at the moment.
+            404 if status.details.as_ref().is_some_and(|details| details.name == name) => Verdict::Gone,
+            403 => Verdict::Forbidden,
+            400 | 413 | 422 => Verdict::Refused,
             _ => Verdict::Retry,
         }
     }
-}
-
-async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-    Ok(timeout(CALL_TIME, request).await.map_err(|_| CallError::TimedOut)??)
 }
 
 #[cfg(test)]
@@ -156,6 +174,7 @@ mod tests {
     use kube::Client;
     use kube::client::Body;
     use kube::core::Status;
+    use kube::core::response::StatusDetails;
 
     use super::*;
     use crate::desk::tests::{assigned, ended, identity};
@@ -164,14 +183,30 @@ mod tests {
     fn only_what_may_change_is_tried_again() {
         let api =
             |code| CallError::Api(kube::Error::Api(Box::new(Status::failure("no", "No").with_code(code))));
-        assert_eq!(api(409).verdict(), Verdict::Reread);
-        for code in [400, 403, 404, 422] {
-            assert_eq!(api(code).verdict(), Verdict::GiveUp, "{code}");
+        assert_eq!(api(409).verdict("cup"), Verdict::Conflict);
+        assert_eq!(api(403).verdict("cup"), Verdict::Forbidden);
+        for code in [400, 413, 422] {
+            assert_eq!(api(code).verdict("cup"), Verdict::Refused, "{code}");
         }
         for code in [401, 429, 500, 503, 504] {
-            assert_eq!(api(code).verdict(), Verdict::Retry, "{code}");
+            assert_eq!(api(code).verdict("cup"), Verdict::Retry, "{code}");
         }
-        assert_eq!(CallError::TimedOut.verdict(), Verdict::Retry);
+        assert_eq!(CallError::TimedOut(Duration::ZERO).verdict("cup"), Verdict::Retry);
+    }
+
+    fn naming(name: &str) -> StatusDetails {
+        let (group, kind, uid) = Default::default();
+        StatusDetails { name: name.into(), group, kind, uid, causes: Vec::new(), retry_after_seconds: 0 }
+    }
+
+    #[test]
+    fn a_job_is_gone_only_when_the_answer_names_it() {
+        let missing = |name: &str| {
+            let status = Status::failure("no", "NotFound").with_code(404).with_details(naming(name));
+            CallError::Api(kube::Error::Api(Box::new(status))).verdict("cup")
+        };
+        assert_eq!(missing("cup"), Verdict::Gone);
+        assert_eq!(missing(""), Verdict::Retry);
     }
 
     #[test]
@@ -207,16 +242,23 @@ mod tests {
         let api = Api::namespaced(Client::new(service, "shop"), "shop");
         let job = assigned("a");
         let attempt = identity().attempt_at(&job).unwrap();
-        (Reporter::new(api, identity(), attempt, job), asked)
+        let pace = Pace { first_pause: Duration::from_millis(1), ..Pace::default() };
+        (Reporter::new(api, identity(), attempt, job, pace), asked)
     }
 
     fn refusal(code: u16) -> (u16, serde_json::Value) {
-        let reason = if code == 404 { "NotFound" } else { "No" };
-        (code, serde_json::to_value(Status::failure("no", reason).with_code(code)).unwrap())
+        let status = Status::failure("no", if code == 404 { "NotFound" } else { "No" }).with_code(code);
+        (code, serde_json::to_value(status.with_details(naming("cup"))).unwrap())
     }
 
     fn shown(job: GenerationJob) -> (u16, serde_json::Value) {
         (200, serde_json::to_value(job).unwrap())
+    }
+
+    fn at_version(version: &str) -> GenerationJob {
+        let mut job = assigned("a");
+        job.metadata.resource_version = Some(version.into());
+        job
     }
 
     fn with_end(job: &mut GenerationJob) {
@@ -248,5 +290,24 @@ mod tests {
         assert_eq!(reporter.write(with_end, PATIENCE).await, Written::Dropped);
         let (mut reporter, _) = self::reporter(vec![refusal(409), refusal(404)]);
         assert_eq!(reporter.write(with_end, PATIENCE).await, Written::Dropped);
+    }
+
+    #[tokio::test]
+    async fn a_right_that_is_missed_for_a_moment_loses_no_result() {
+        let (mut reporter, _) = reporter(vec![refusal(403), refusal(403), shown(assigned("a"))]);
+        assert_eq!(reporter.write(with_end, PATIENCE).await, Written::Done);
+        let (mut reporter, _) = self::reporter(vec![refusal(403), refusal(403)]);
+        reporter.pace.forbidden_patience = Duration::ZERO;
+        assert_eq!(reporter.write(with_end, PATIENCE).await, Written::Forbidden);
+    }
+
+    #[tokio::test]
+    async fn what_the_api_server_never_takes_is_not_tried_for_ever() {
+        let (mut reporter, _) = reporter(vec![refusal(422), shown(assigned("a"))]);
+        assert_eq!(reporter.write(with_end, PATIENCE).await, Written::Refused);
+        // The job was changed by somebody in between, which may be why.
+        let answers = vec![refusal(422), shown(at_version("2")), shown(at_version("3"))];
+        let (mut reporter, _) = self::reporter(answers);
+        assert_eq!(reporter.write(with_end, PATIENCE).await, Written::Done);
     }
 }

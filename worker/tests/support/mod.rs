@@ -28,6 +28,21 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline/tests/golden/15_end2end").join(name)
 }
 
+/// The worker, which stores files in `folder`; what a test is about is still to be set.
+pub(crate) fn worker(kubeconfig: &Path, folder: &Path) -> Command {
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_trellis-worker"));
+    worker
+        .env("KUBECONFIG", kubeconfig)
+        .env("POD_NAME", POD)
+        .env("POD_UID", POD_UID)
+        .env("TRELLIS_OUTPUT_URI", format!("file://{}", folder.display()))
+        .env("TRELLIS_DEVICE", "cpu")
+        .env("OMP_NUM_THREADS", "1")
+        .env("LOG_LEVEL", "error")
+        .stdin(Stdio::null());
+    worker
+}
+
 /// A namespace of its own, with a worker that takes jobs from it and stores files in `folder`.
 pub(crate) struct Stage {
     pub(crate) namespace: Namespace,
@@ -45,18 +60,10 @@ impl Stage {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = format!("127.0.0.1:{port}");
-        let worker = Command::new(env!("CARGO_BIN_EXE_trellis-worker"))
-            .env("KUBECONFIG", server.kubeconfig())
-            .env("POD_NAME", POD)
-            .env("POD_UID", POD_UID)
+        let worker = worker(&server.kubeconfig(), folder.path())
             .env("TRELLIS_MODEL_URI", format!("file://{}", fixture("model").display()))
-            .env("TRELLIS_OUTPUT_URI", format!("file://{}", folder.path().display()))
-            .env("TRELLIS_DEVICE", "cpu")
-            .env("OMP_NUM_THREADS", "1")
-            .env("LOG_LEVEL", "error")
             .env("WATCH_NAMESPACE", namespace.name())
             .env("LISTEN", &address)
-            .stdin(Stdio::null())
             .spawn()?;
         let mut stage = Self { namespace, folder, worker, address };
         stage.wait_for("/readyz", "ok").await?;

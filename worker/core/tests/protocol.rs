@@ -1,0 +1,178 @@
+//! What a worker does with the jobs that it is given, against a real API server that is not always well.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kube::ResourceExt;
+use support::{Stage, hang, is_write, refuse};
+use tokio::sync::Notify;
+use trellis_crds::{FailureReason, Outcome, Phase, conditions};
+use trellis_e2e::ApiServer;
+use trellis_e2e::sim::Player;
+use trellis_worker_core::{Ended, Engine, Failure, Pace, Product, Work};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A pace at which only what the test is about happens by itself.
+fn pace() -> Pace {
+    Pace { first_progress: HOUR, grace: Duration::ZERO, ..Pace::default() }
+}
+
+fn player() -> Player {
+    Player::new(Duration::ZERO, "gs://assets/out")
+}
+
+#[tokio::test]
+async fn an_assigned_job_completes_with_one_write() -> Result<()> {
+    let stage = Stage::set("one-write").await?;
+    let worker = stage.start(player(), pace(), None)?;
+    let job = stage.assign("cup", "complete").await?;
+    let done = stage.ended("cup").await?;
+    let status = done.status.as_ref().context("no status")?;
+    assert_eq!((done.phase(), status.attempts[0].outcome), (Phase::Completed, Outcome::Succeeded));
+    assert!(conditions::is_true(&status.conditions, conditions::READY));
+    let folder = format!("gs://assets/out/{}/{}/1/", stage.namespace.name(), job.uid().context("no uid")?);
+    assert!(status.outputs[0].uri.starts_with(&folder), "{status:?}");
+    stage.terminate(worker).await?;
+    let events = ApiServer::shared().await?.audit_events()?;
+    let writes = events.iter().filter(|event| event.is_about(stage.namespace.name(), "generationjobs"));
+    // The job, its assignment, its report.
+    assert_eq!(writes.filter(|event| event.is_write()).count(), 3);
+    Ok(())
+}
+
+/// Ends its work when it is told to.
+struct Told(Arc<Notify>);
+
+impl Engine for Told {
+    async fn run(&self, work: Work) -> Result<Option<Product>, Failure> {
+        self.0.notified().await;
+        Ok(Some(Product::since(work.start)))
+    }
+}
+
+/// The first write, of progress, gets no answer, and would wait for one longer than the test lasts.
+fn progress_hangs(stage: &Stage) -> (Pace, Arc<Notify>) {
+    let hung = Arc::new(Notify::new());
+    let (told, mut first) = (hung.clone(), true);
+    stage.break_by(move |request| {
+        let hangs = is_write(request) && std::mem::take(&mut first);
+        hangs.then(|| {
+            told.notify_one();
+            hang()
+        })
+    });
+    let soon = Duration::from_millis(1);
+    (Pace { first_progress: soon, progress_patience: HOUR, call: HOUR, ..pace() }, hung)
+}
+
+#[tokio::test]
+async fn progress_that_cannot_be_written_does_not_delay_the_result() -> Result<()> {
+    let stage = Stage::set("result").await?;
+    let (pace, hung) = progress_hangs(&stage);
+    let worker = stage.start(Told(hung), pace, None)?;
+    stage.assign("cup", "complete").await?;
+    assert_eq!(stage.ended("cup").await?.phase(), Phase::Completed);
+    stage.terminate(worker).await
+}
+
+#[tokio::test]
+async fn progress_that_cannot_be_written_does_not_delay_the_hand_back() -> Result<()> {
+    let stage = Stage::set("hand-back").await?;
+    let (pace, hung) = progress_hangs(&stage);
+    let worker = stage.start(player(), pace, None)?;
+    stage.assign("cup", "hold").await?;
+    hung.notified().await;
+    stage.terminate(worker).await?;
+    let job = stage.jobs().get("cup").await?;
+    assert_eq!(job.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_end_hands_back_every_job_that_it_has() -> Result<()> {
+    let stage = Stage::set("all-back").await?;
+    let names = ["first", "second", "third"];
+    for name in names {
+        stage.assign(name, "hold").await?;
+    }
+    let player = player();
+    let worker = stage.start(player.clone(), pace(), None)?;
+    stage.until("the first job's run", || !player.runs().is_empty()).await;
+    stage.terminate(worker).await?;
+    for name in names {
+        let job = stage.jobs().get(name).await?;
+        assert_eq!(job.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack, "{name}");
+    }
+    assert_eq!(player.runs().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_ends_after_as_many_jobs_as_it_may_have() -> Result<()> {
+    let stage = Stage::set("most").await?;
+    stage.assign("first", "complete").await?;
+    stage.assign("second", "complete").await?;
+    stage.start(player(), pace(), Some(1))?.await??;
+    assert!(stage.health.ready().is_err());
+    assert_eq!(stage.jobs().get("first").await?.phase(), Phase::Completed);
+    let second = stage.jobs().get("second").await?;
+    assert_eq!(second.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_see_its_jobs_is_not_ready() -> Result<()> {
+    let stage = Stage::set("blind").await?;
+    let pace = Pace { watch: Duration::from_secs(1), blindness: Duration::ZERO, ..pace() };
+    let worker = stage.start(player(), pace, None)?;
+    stage.readiness(true).await;
+    stage.break_by(|_| Some(refuse(500)));
+    stage.readiness(false).await;
+    stage.mend();
+    stage.readiness(true).await;
+    stage.assign("cup", "complete").await?;
+    assert_eq!(stage.ended("cup").await?.phase(), Phase::Completed);
+    stage.terminate(worker).await
+}
+
+#[tokio::test]
+async fn a_result_that_is_refused_is_a_failure_on_record() -> Result<()> {
+    let stage = Stage::set("refused").await?;
+    let mut first = true;
+    stage.break_by(move |request| (is_write(request) && std::mem::take(&mut first)).then(|| refuse(422)));
+    let worker = stage.start(player(), pace(), None)?;
+    stage.assign("cup", "complete").await?;
+    let failed = stage.ended("cup").await?;
+    let attempt = failed.current_attempt_ended().context("no attempt")?;
+    assert_eq!((attempt.outcome, attempt.reason), (Outcome::Failed, Some(FailureReason::Internal)));
+    assert!(attempt.message.as_ref().is_some_and(|message| message.contains("does not take")), "{attempt:?}");
+    stage.terminate(worker).await
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_report_ends_so_that_it_is_seen() -> Result<()> {
+    let stage = Stage::set("mute").await?;
+    stage.break_by(|request| is_write(request).then(|| refuse(422)));
+    let worker = stage.start(player(), pace(), None)?;
+    stage.assign("cup", "complete").await?;
+    assert!(matches!(worker.await?, Err(Ended::Refused)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_at_several_jobs_in_a_row_ends() -> Result<()> {
+    let stage = Stage::set("faulty").await?;
+    let worker = stage.start(player(), pace(), None)?;
+    for (name, play) in [("a", "internal"), ("b", "panic"), ("c", "internal")] {
+        stage.assign(name, play).await?;
+        let failed = stage.ended(name).await?;
+        let attempt = failed.current_attempt_ended().context("no attempt")?;
+        assert_eq!(attempt.reason, Some(FailureReason::Internal), "{name}");
+    }
+    assert!(matches!(worker.await?, Err(Ended::Faulty)));
+    Ok(())
+}
