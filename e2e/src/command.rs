@@ -1,6 +1,7 @@
 //! Running other programs.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -21,4 +22,24 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("{name} {} failed ({}): {}", arguments.join(" "), output.status, last_lines(&said, 15));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` with `input` on its standard input, and returns what it printed.
+///
+/// # Errors
+/// Fails when the program cannot be run or fails; the message has what it said.
+pub fn pipe(command: &mut Command, input: &str) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {name}"))?;
+    child.stdin.take().with_context(|| format!("{name} has no input"))?.write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{name} failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }

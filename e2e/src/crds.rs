@@ -1,5 +1,6 @@
-//! Installs the custom resource definitions of the project.
+//! Installs custom resource definitions.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,14 +11,21 @@ use kube::{Api, Client, ResourceExt as _};
 
 use crate::paths;
 
-/// Applies every definition in `crds/yaml/` and waits until the API server serves them. Applying twice changes nothing.
+/// Applies the definitions of this project: [`install_definitions`] of `crds/yaml/`.
+///
+/// # Errors
+/// See [`install_definitions`].
+pub async fn install_crds(client: &Client) -> Result<()> {
+    install_definitions(client, &paths::source().join("crds/yaml")).await
+}
+
+/// Applies every definition in `folder` and waits until the API server serves them. Applying twice changes nothing.
 ///
 /// # Errors
 /// Fails when a file is no definition, when the API server refuses one, or when it is not served within 30 s.
-pub async fn install_crds(client: &Client) -> Result<()> {
+pub async fn install_definitions(client: &Client, folder: &Path) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let folder = paths::source().join("crds/yaml");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
+    let mut files: Vec<_> = std::fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>())
         .with_context(|| format!("cannot list {}", folder.display()))?;
     files.sort();

@@ -1,6 +1,7 @@
 //! The local Kubernetes cluster and the tests that need one.
 
 mod apiserver;
+pub mod chart;
 pub mod cluster;
 mod command;
 mod control_plane;
@@ -9,17 +10,16 @@ pub mod demo;
 mod dump;
 pub mod images;
 pub mod installation;
-pub mod kubelet;
 mod namespace;
 pub mod paths;
 pub mod photo;
 mod pki;
-pub mod sim;
 pub mod steps;
 pub mod tools;
 mod wait;
 
 pub use apiserver::{ApiServer, AuditEvent, AuditLog, AuditObject, AuditStatus, AuditUser};
-pub use crds::install_crds;
+pub use command::pipe;
+pub use crds::{install_crds, install_definitions};
 pub use dump::dump;
 pub use namespace::{Namespace, in_namespace};

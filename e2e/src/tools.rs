@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::command::output;
 use crate::paths;
 use crate::steps::say;
 
@@ -52,9 +53,9 @@ pub const PROGRAMS: &[Program] = &[
     program("cni", "host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
     program("coredns", "coredns", "github.com/coredns/coredns"),
     program("fake-gcs-server", "fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
-    program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     program("kstatus", "kstatus", "trellis3d.dev/tools/kstatus"),
     program("lua", "lua", "trellis3d.dev/tools/lua"),
+    program("flux", "kustomize-controller", "github.com/fluxcd/kustomize-controller"),
 ];
 
 /// The path of the program called `name`, built first if it is not there yet.
@@ -67,6 +68,25 @@ pub fn path(name: &str) -> Result<PathBuf> {
         format!("there is no program {name:?}; known are {}", known.join(", "))
     })?;
     program.path()
+}
+
+/// The sources of the Go module `wanted`, in the version that the module `tool` under `e2e/tools/` requires of `pin`: of the same module, or of
+/// one that is released together with it. Go checks them against its checksum database.
+///
+/// # Errors
+/// Fails when `tool` does not require `pin`, or when the sources cannot be downloaded.
+pub fn sources_of(tool: &str, wanted: &str, pin: &str) -> Result<PathBuf> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Download {
+        dir: PathBuf,
+    }
+    let folder = paths::source().join("e2e/tools").join(tool);
+    let version = required_version(&fs::read_to_string(folder.join("go.mod"))?, pin)?;
+    let mut download = go();
+    download.args(["mod", "download", "-json", &format!("{wanted}@{version}")]).current_dir(folder);
+    let said = output(&mut download)?;
+    Ok(serde_json::from_str::<Download>(&said).with_context(|| format!("go mod download said {said}"))?.dir)
 }
 
 impl Program {

@@ -1,7 +1,5 @@
 //! The chart `trellis` as a real API server takes it, and what it lets a worker do.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,46 +11,8 @@ use kube::core::DynamicObject;
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use trellis_e2e::{ApiServer, Namespace, install_crds, paths, tools};
-
-const LEAST: [&str; 3] =
-    ["storage.outputUri=gs://b/o", "storage.inputUri=gs://b/i", "pools.image.modelUri=gs://b/models/tiny"];
-
-/// The chart as `helm template` renders it for the release and namespace of one name.
-fn render(release: &str, more: &[&str]) -> Result<String> {
-    let mut helm = Command::new(tools::path("helm")?);
-    helm.args(["template", release])
-        .arg(paths::source().join("charts/trellis"))
-        .args(["--namespace", release]);
-    for value in LEAST {
-        helm.args(["--set", value]);
-    }
-    let output = helm.args(more).output().context("cannot run helm")?;
-    if !output.status.success() {
-        bail!("helm refused the chart:\n{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Applies manifests as a person would: unknown fields are errors.
-fn apply(server: &ApiServer, manifests: &str, more: &[&str]) -> Result<()> {
-    let mut kubectl = Command::new(tools::path("kubectl")?)
-        .arg("--kubeconfig")
-        .arg(server.kubeconfig())
-        .args(["apply", "--server-side", "--validate=strict", "--filename=-"])
-        .args(more)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot run kubectl")?;
-    kubectl.stdin.take().context("kubectl has no input")?.write_all(manifests.as_bytes())?;
-    let output = kubectl.wait_with_output()?;
-    if !output.status.success() {
-        bail!("the API server refused:\n{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
+use trellis_e2e::chart::{apply, render};
+use trellis_e2e::{ApiServer, Namespace, install_crds, paths};
 
 #[tokio::test]
 async fn every_object_of_the_chart_is_accepted() -> Result<()> {
@@ -70,7 +30,7 @@ async fn every_object_of_the_chart_is_accepted() -> Result<()> {
     let everything = everything.to_str().context("the path is no text")?;
     let cases: [&[&str]; 3] = [&[], &["--set", "pools.image.accelerator=null"], &["--values", everything]];
     for more in cases {
-        apply(server, &render(namespace.name(), more)?, &["--dry-run=server"])
+        apply(&server.kubeconfig(), &render(namespace.name(), more)?, &["--dry-run=server"])
             .with_context(|| format!("{more:?}"))?;
     }
     namespace.delete().await
@@ -89,8 +49,12 @@ async fn every_example_is_accepted() -> Result<()> {
             let yaml = path.extension().is_some_and(|extension| extension == "yaml");
             if yaml && !path.ends_with("kustomization.yaml") {
                 let manifest = std::fs::read_to_string(&path)?;
-                apply(server, &manifest, &["--dry-run=server", "--namespace", namespace.name()])
-                    .with_context(|| path.display().to_string())?;
+                apply(
+                    &server.kubeconfig(),
+                    &manifest,
+                    &["--dry-run=server", "--namespace", namespace.name()],
+                )
+                .with_context(|| path.display().to_string())?;
             }
         }
     }
@@ -133,7 +97,7 @@ impl Installation {
         let client = server.client().await?;
         install_crds(&client).await?;
         let namespace = Namespace::create(&client, "worker").await?;
-        apply(server, &render(namespace.name(), &[])?, &[])?;
+        apply(&server.kubeconfig(), &render(namespace.name(), &[])?, &[])?;
         Ok(Self { server, client, namespace })
     }
 

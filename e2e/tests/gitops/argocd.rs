@@ -6,9 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
-use trellis_e2e::{paths, tools};
-
-use crate::pipe::pipe;
+use trellis_e2e::{paths, pipe, tools};
 
 /// What a script says about an object.
 #[derive(Debug, Deserialize, PartialEq, Eq)]

@@ -4,10 +4,9 @@ use std::process::Command;
 
 use anyhow::Result;
 use serde::Serialize;
-use trellis_e2e::tools;
+use trellis_e2e::{pipe, tools};
 
 use crate::argocd;
-use crate::pipe::pipe;
 
 /// Objects of one kind, and what the tools should make of each.
 pub(crate) struct Gallery {

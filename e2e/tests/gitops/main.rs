@@ -4,8 +4,8 @@ mod argocd;
 #[expect(dead_code, reason = "the tests of the operator need more of it")]
 #[path = "../operator/fixture.rs"]
 mod fixture;
+mod flux;
 mod gallery;
-mod pipe;
 mod states;
 #[expect(dead_code, reason = "the tests of the operator need more of it")]
 #[path = "../operator/workers.rs"]
