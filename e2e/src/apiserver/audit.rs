@@ -41,8 +41,10 @@ pub struct AuditUser {
 
 /// What was asked about, in an [`AuditEvent`].
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub struct AuditObject {
+    /// The API group; empty for the core group.
+    pub api_group: String,
     /// The plural name of the resource, e.g. `generationjobs`.
     pub resource: String,
     /// The namespace; empty for cluster-wide objects.

@@ -164,6 +164,8 @@ fn supervise(plane: &ControlPlane, etcd: &Path, apiserver: &Path) -> Result<Chil
         .args(plane.apiserver_arguments())
         // There is nobody to make the default service account that this plugin asks of every pod.
         .arg("--disable-admission-plugins=ServiceAccount")
+        // Some clusters run it: it asks for a right where an object is made that keeps its owner.
+        .arg("--enable-admission-plugins=OwnerReferencesPermissionEnforcement")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         // Not in the group that a terminal's Ctrl-C ends: the supervisor has to outlive the test to clean up.
