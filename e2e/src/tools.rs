@@ -53,6 +53,7 @@ pub const PROGRAMS: &[Program] = &[
     program("cni", "host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
     program("coredns", "coredns", "github.com/coredns/coredns"),
     program("fake-gcs-server", "fake-gcs-server", "github.com/fsouza/fake-gcs-server"),
+    program("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     program("kstatus", "kstatus", "trellis3d.dev/tools/kstatus"),
     program("lua", "lua", "trellis3d.dev/tools/lua"),
     program("flux", "kustomize-controller", "github.com/fluxcd/kustomize-controller"),
