@@ -13,7 +13,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
 use tokio::task::JoinSet;
 use trellis_telemetry::{Health, registry};
-use trellis_worker_core::{Engine, Failure, Identity, Metrics, Product, Work, Worker, serve};
+use trellis_worker_core::{Engine, Failure, Identity, Metrics, Pace, Product, Work, Worker, serve};
 
 use crate::repeating::repeating;
 use crate::tokens::Tokens;
@@ -65,6 +65,8 @@ async fn work(tokens: Tokens, pod: Pod) -> Result<()> {
         identity: Identity { pod_name: name, pod_uid: pod.uid().context("the pod has no uid")? },
         engine: Play,
         metrics: Metrics::new(&registry("worker", "0")?)?,
+        max_jobs: None,
+        pace: Pace::default(),
     };
     serve(worker, None, Health::default(), std::future::pending()).await?;
     Ok(())
