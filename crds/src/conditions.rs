@@ -60,6 +60,8 @@ pub mod reason {
     pub const RESUMED: &str = "Resumed";
     /// The pool has what it needs.
     pub const WORKERS_READY: &str = "WorkersReady";
+    /// The pool's workers are of an older template and are being replaced.
+    pub const REPLACING_WORKERS: &str = "ReplacingWorkers";
     /// The pool has no worker and needs none now.
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";
     /// The API server or a quota refuses the pool's pods.

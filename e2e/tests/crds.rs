@@ -246,7 +246,7 @@ async fn a_pool_that_says_only_its_model_and_pods_gets_the_defaults() -> Result<
     let pool = pools.create(&PostParams::default(), &pool("image", valid_pool())).await?;
     let mut expected = valid_pool();
     expected["inputs"] = json!(["image"]);
-    expected["replicas"] = json!({ "min": 0, "max": 1 });
+    expected["replicas"] = json!({ "min": 0, "max": 1, "surge": 1 });
     expected["idleSeconds"] = json!(300);
     expected["startSeconds"] = json!(1800);
     expected["maxJobsPerWorker"] = json!(0);

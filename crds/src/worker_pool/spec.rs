@@ -148,11 +148,17 @@ pub struct Replicas {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1000))]
     pub max: i32,
+
+    /// How many workers beyond `max` there may be while workers are replaced because the pool's template changed, 0 to 100 (default 1).
+    /// With 0, where no more devices are to be had, a worker of a full pool ends before the next one starts.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100))]
+    pub surge: i32,
 }
 
 impl Default for Replicas {
     fn default() -> Self {
-        Replicas { min: 0, max: one() }
+        Replicas { min: 0, max: one(), surge: one() }
     }
 }
 

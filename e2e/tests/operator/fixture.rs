@@ -121,6 +121,12 @@ impl Fixture {
         Ok(())
     }
 
+    pub(crate) async fn patch_pool(&self, spec: Value) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.pools().patch("image", &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
     pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
         self.pods().delete(name, &DeleteParams::default()).await?;
         Ok(())

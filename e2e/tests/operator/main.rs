@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt as _;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 use trellis_crds::conditions::{self, READY, SCHEDULED, STALLED, SUSPENDED};
 use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase, WorkerPool, labels};
@@ -221,6 +221,40 @@ async fn a_worker_with_a_limit_of_one_job_serves_one() -> Result<()> {
         served.push(done.assignment().unwrap().pod_uid.clone());
     }
     assert_ne!(served[0], served[1]);
+    operator.stop().await?;
+    fixture.namespace.delete().await
+}
+
+#[tokio::test]
+async fn a_new_template_replaces_a_busy_worker_when_it_is_done() -> Result<()> {
+    let pool = json!({"replicas": {"min": 1, "max": 1}});
+    let (fixture, operator, _workers) = Fixture::running("rollout", pool).await?;
+    fixture.create_job("cup", "hold", json!({})).await?;
+    let old = fixture.job_in("cup", Phase::Processing).await?.assignment().unwrap().worker.clone();
+    let template = json!({"spec": {"containers": [{"name": "worker", "image": "worker:next"}]}});
+    fixture.patch_pool(json!({"template": template})).await?;
+    let pods = fixture.worker_pods(2).await?;
+    assert!(pods.iter().any(|pod| pod.name_any() == old), "it has a job");
+    fixture.create_job("plate", "complete", json!({})).await?;
+    let plate = fixture.job_in("plate", Phase::Completed).await?;
+    assert_ne!(plate.assignment().unwrap().worker, old);
+    fixture.jobs().delete("cup", &DeleteParams::default()).await?;
+    let pods = fixture.worker_pods(1).await?;
+    assert_ne!(pods[0].name_any(), old);
+    fixture.pool("settled", is_idle).await?;
+    operator.stop().await?;
+    fixture.namespace.delete().await
+}
+
+#[tokio::test]
+async fn kubectl_scale_sets_how_many_workers_are_kept() -> Result<()> {
+    let (fixture, operator, _workers) = Fixture::running("kept", json!({"replicas": {"max": 3}})).await?;
+    let scale = json!({"spec": {"replicas": 2}});
+    fixture.pools().patch_scale("image", &PatchParams::default(), &Patch::Merge(scale)).await?;
+    fixture.worker_pods(2).await?;
+    let scaled = fixture.pools().get_scale("image").await?;
+    fixture.pool("of two", |pool| pool.status.as_ref().is_some_and(|status| status.replicas == 2)).await?;
+    assert_eq!(scaled.spec.and_then(|spec| spec.replicas), Some(2));
     operator.stop().await?;
     fixture.namespace.delete().await
 }

@@ -74,7 +74,7 @@ async fn provide_workers(namespace: &Namespace, workers: i32) -> Result<()> {
     let pools: Api<WorkerPool> = Api::namespaced(namespace.client().clone(), NAMESPACE);
     let chart =
         pools.get(CHART_POOL).await.context("the chart's pool is missing; install first: make demo")?;
-    let replicas = Replicas { min: workers, max: workers };
+    let replicas = Replicas { min: workers, max: workers, ..Replicas::default() };
     let mut pool = WorkerPool::new(OWN_POOL, WorkerPoolSpec { replicas, ..chart.spec });
     // The workers' rights end at the namespace, and so does what they look at.
     let only =

@@ -12,7 +12,7 @@ pub(crate) use backoff::{crash_delay, retry_delay};
 pub(crate) use choice::{NoPool, choose};
 pub(crate) use circuit::{Circuit, Trial};
 pub(crate) use job::{Fate, Held, Situation, job, says_the_same};
-pub(crate) use scale::{Census, scale};
+pub(crate) use scale::{Census, Scale, scale};
 
 use k8s_openapi::jiff::Timestamp;
 use trellis_crds::{Attempt, JobError};

@@ -1,5 +1,6 @@
 //! Decisions, one by one and as a whole.
 
+mod rollout;
 mod scaling;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;

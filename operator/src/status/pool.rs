@@ -17,6 +17,8 @@ pub(crate) struct PoolFacts {
     pub(crate) queued: usize,
     /// How many workers the pool should have now.
     pub(crate) wanted: usize,
+    /// Of the idle and busy ones, those of an older template.
+    pub(crate) outdated: usize,
     /// Of those that start, how many a quota system has not admitted yet.
     pub(crate) gated: usize,
     /// Set while the circuit is open.
@@ -79,6 +81,11 @@ fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
         None if facts.starting > 0 || facts.idle + facts.busy < facts.wanted => {
             (true, reason::POOL_STARTING, "Workers are starting.")
         }
+        None if facts.outdated > 0 => (
+            true,
+            reason::REPLACING_WORKERS,
+            "Workers of an older template are replaced when they have done their jobs.",
+        ),
         None => (false, reason::WORKERS_READY, "The pool has the workers it needs."),
     }
 }

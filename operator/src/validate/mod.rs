@@ -7,7 +7,7 @@ mod worker;
 
 pub(crate) use ending::Crash;
 pub(crate) use job::Job;
-pub(crate) use pool::{POOL_HASH, Pool};
+pub(crate) use pool::{MODEL, POOL_HASH, Pool};
 pub(crate) use worker::{Life, Trouble, Worker};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

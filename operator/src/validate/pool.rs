@@ -10,8 +10,10 @@ use super::{Identity, Invalid};
 use crate::pod;
 use crate::settings::Settings;
 
-/// On a worker pod: a hash of what it was built from. A worker with another hash than its pool's is replaced once it is idle.
+/// On a worker pod: a hash of what it was built from. A worker with another hash than its pool's is replaced by and by.
 pub(crate) const POOL_HASH: &str = "trellis3d.dev/pool-hash";
+/// On a worker pod: the name of the model that it runs. Jobs ask for a model, so a worker with another one than its pool's gets none.
+pub(crate) const MODEL: &str = "trellis3d.dev/model";
 
 /// A WorkerPool as it is stored, and the pod that its workers are made from.
 #[derive(Clone, Debug)]
@@ -31,7 +33,9 @@ impl Pool {
         let built = pod::build(&object, settings).map_err(|error| error.to_string());
         let hash = built.as_ref().map(hash).unwrap_or_default();
         let pod = built.map(|mut pod| {
-            pod.metadata.annotations.get_or_insert_default().insert(POOL_HASH.into(), hash.clone());
+            let annotations = pod.metadata.annotations.get_or_insert_default();
+            annotations.insert(POOL_HASH.into(), hash.clone());
+            annotations.insert(MODEL.into(), object.spec.model.clone());
             Arc::new(pod)
         });
         Ok(Self { identity, object: Arc::new(object), pod, hash })
@@ -51,6 +55,11 @@ impl Pool {
 
     pub(crate) fn max(&self) -> usize {
         usize::try_from(self.spec().replicas.max).unwrap_or(0)
+    }
+
+    /// How many workers beyond the maximum there may be while workers are replaced.
+    pub(crate) fn surge(&self) -> usize {
+        usize::try_from(self.spec().replicas.surge).unwrap_or(0)
     }
 
     /// How many jobs a worker may take; `None`: any number.

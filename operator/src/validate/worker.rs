@@ -5,7 +5,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use trellis_crds::labels::WORKER_CONTAINER;
 
 use super::ending::{Crash, Ending, ending};
-use super::{Identity, Invalid, POOL_HASH};
+use super::{Identity, Invalid, MODEL, POOL_HASH};
 use crate::key::{Key, Uid};
 use crate::time::after;
 
@@ -19,6 +19,8 @@ pub(crate) struct Worker {
     pub(crate) pool_uid: Uid,
     /// The hash of what it was built from.
     pub(crate) hash: Option<String>,
+    /// The name of its model, where its pod says it.
+    pub(crate) model: Option<String>,
     pub(crate) life: Life,
 }
 
@@ -64,8 +66,9 @@ impl Worker {
             .ok_or(Invalid::NoPool)?;
         let pool = Key::new(&identity.key.namespace, &owner.name);
         let pool_uid = owner.uid.as_str().into();
-        let hash = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(POOL_HASH));
-        Ok(Self { identity, pool, pool_uid, hash: hash.cloned(), life: life(pod) })
+        let annotation = |name| pod.metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
+        let (hash, model) = (annotation(POOL_HASH), annotation(MODEL));
+        Ok(Self { identity, pool, pool_uid, hash, model, life: life(pod) })
     }
 }
 

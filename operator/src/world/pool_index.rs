@@ -1,5 +1,6 @@
 //! A pool's queue and workers, counted as they change.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -28,6 +29,8 @@ pub(super) struct PoolIndex {
     pub(super) starting: usize,
     pub(super) busy: usize,
     pub(super) draining: usize,
+    /// Idle and busy workers of an older template.
+    pub(super) outdated: BTreeSet<Uid>,
     /// Of those that drain, the ones whose pod is being deleted, and when it should be gone.
     due: HashMap<Uid, Timestamp>,
     /// Workers whose pod is to be deleted.
@@ -205,6 +208,7 @@ impl PoolIndex {
     pub(super) fn removed(&mut self, uid: &Uid) {
         self.starts.remove(uid);
         self.gated.remove(uid);
+        self.outdated.remove(uid);
         self.troubles.remove(uid);
         self.delete_again.remove(uid);
         if self.creating > 0 {
@@ -247,6 +251,14 @@ impl PoolIndex {
         if self.circuit.is_open() { self.queue.len().min(1) } else { self.queue.len() }
     }
 
+    /// Workers that start and are in no trouble, the latest first.
+    fn coming(&self) -> Vec<Uid> {
+        let mut coming: Vec<_> =
+            self.starts.iter().filter(|(uid, _)| !self.troubles.contains_key(*uid)).collect();
+        coming.sort_by_key(|(_, since)| Reverse(**since));
+        coming.into_iter().map(|(uid, _)| uid.clone()).collect()
+    }
+
     pub(super) fn census(&self) -> Census<'_> {
         Census {
             starting: self.starting + self.creating,
@@ -254,7 +266,9 @@ impl PoolIndex {
             draining: self.draining,
             queued: self.to_run(),
             stuck: self.troubles.keys().chain(&self.gated).cloned().collect(),
+            coming: self.coming(),
             idle: &self.idle,
+            outdated: &self.outdated,
             hold_until: self.hold_until,
         }
     }

@@ -13,7 +13,7 @@ use super::{Batch, World};
 use crate::action::{Action, Notice};
 use crate::apply::ApplyError;
 use crate::key::{Key, Uid};
-use crate::plan::{self, Circuit, Trial, Waiting};
+use crate::plan::{self, Circuit, Scale, Trial, Waiting};
 use crate::status::{self, PoolFacts};
 use crate::text::clip;
 use crate::time::{after, seconds_after};
@@ -24,6 +24,10 @@ const COUNTS_LAG: SignedDuration = SignedDuration::from_secs(10);
 /// How long another reason for waiting must hold before a queue is told.
 const TELL_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
+/// Kubernetes' reason for a pod that no node takes.
+const UNSCHEDULABLE: &str = "Unschedulable";
+/// What helps where that pod is to take the place of another.
+const NO_ROOM_BESIDE: &str = ". Where no more devices are to be had, set spec.replicas.surge to 0: a worker then ends before the next one starts.";
 /// How many jobs from the head of a queue a probe is chosen of.
 const PROBES: usize = 16;
 
@@ -84,8 +88,10 @@ impl World {
             return self.metrics.forget_pool(key);
         };
         let next_late = self.replace_late_starts(&pool, now);
-        self.pair(key, now, batch);
-        let look_again = self.scale(&pool, now, batch);
+        // Those that are to go get no job any more.
+        let scale = self.decide_scale(&pool, now);
+        self.pair(key, &scale.delete, now, batch);
+        let look_again = self.scale(&pool, scale, now, batch);
         self.remove_workers(key, now, batch);
         let again = self.index(key).next_deletion(now);
         let report = self.report(&pool, now, batch);
@@ -142,13 +148,16 @@ impl World {
         let index = self.indexes.get(key)?;
         let Some(trouble) = index.troubles.values().next() else {
             // An old failure is none of a pool that has the workers it needs.
-            return index
-                .last_failure
-                .clone()
-                .filter(|_| index.ready_workers() < index.census().wanted(pool));
+            return index.last_failure.clone().filter(|_| {
+                index.ready_workers() < index.census().wanted(pool) || !index.outdated.is_empty()
+            });
         };
-        let message =
-            format!("A worker of WorkerPool {key} cannot start: {}: {}", trouble.reason, trouble.message);
+        let no_room = !index.outdated.is_empty() && trouble.reason == UNSCHEDULABLE;
+        let hint = if no_room { NO_ROOM_BESIDE } else { "" };
+        let message = format!(
+            "A worker of WorkerPool {key} cannot start: {}: {}{hint}",
+            trouble.reason, trouble.message
+        );
         Some(Waiting { reason: reason::PODS_NOT_STARTING, message: clip(&message, CONDITION_MESSAGE) })
     }
 
@@ -177,14 +186,15 @@ impl World {
     }
 
     /// Gives jobs to workers, the first in the queue to the one idle for the shortest time: so that others get old enough to go.
-    fn pair(&mut self, key: &Key, now: Timestamp, batch: &mut Batch) {
+    fn pair(&mut self, key: &Key, going: &[Uid], now: Timestamp, batch: &mut Batch) {
         while !batch.is_full() {
             let Some(index) = self.indexes.get(key).filter(|index| index.circuit.room(index.busy, now) > 0)
             else {
                 return;
             };
             let job = self.next_job(index);
-            let seat = index.idle.last().and_then(|(_, worker)| self.seat(worker, key));
+            let mut idle = index.idle.iter().rev().filter(|(_, worker)| !going.contains(worker));
+            let seat = idle.next().and_then(|(_, worker)| self.seat(worker, key));
             let (Some(job), Some(seat)) = (job, seat) else { return };
             self.assign(&job, seat, now, batch);
         }
@@ -253,13 +263,18 @@ impl World {
         }
     }
 
-    fn scale(&mut self, pool: &Pool, now: Timestamp, batch: &mut Batch) -> Option<Timestamp> {
-        let key = &pool.identity.key;
-        let index = self.index(key);
+    fn decide_scale(&mut self, pool: &Pool, now: Timestamp) -> Scale {
+        let index = self.index(&pool.identity.key);
         let mut census = index.census();
         census.draining = census.draining.saturating_sub(index.overdue(now));
         let mut scale = plan::scale(pool, &census, now);
         scale.delete.retain(|worker| index.may_delete(worker, now));
+        scale
+    }
+
+    fn scale(&mut self, pool: &Pool, scale: Scale, now: Timestamp, batch: &mut Batch) -> Option<Timestamp> {
+        let key = &pool.identity.key;
+        let index = self.index(key);
         let room = if pool.pod.is_ok() { scale.create } else { 0 };
         let before = index.creating;
         while index.creating < before + room && !batch.is_full() {
@@ -281,7 +296,7 @@ impl World {
             self.delete_worker(&worker, now, batch);
         }
         if deleted > 0 {
-            let note = format!("{deleted} workers that nothing waits for are deleted.");
+            let note = format!("{deleted} workers that are not needed any more are deleted.");
             self.announce(Notice::pool(pool, EventType::Normal, "ScaledDown", note));
         }
         scale.until.into_iter().chain(self.index(key).next_due(now)).min()
@@ -369,6 +384,7 @@ impl World {
             draining: index.draining,
             queued: index.queue.len(),
             wanted: index.census().wanted(pool),
+            outdated: index.outdated.len(),
             gated: index.gated.len(),
             circuit: index.circuit.to_store(),
             held_back: index.is_held_back(now),

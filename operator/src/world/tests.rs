@@ -1,6 +1,7 @@
 //! The world against a simulated API server whose watches lag, whose answers get lost, and whose workers misbehave.
 
 mod circuit;
+mod rollout;
 mod sim;
 mod starts;
 
@@ -17,7 +18,7 @@ use crate::apply::ApplyError;
 use crate::observe::Observed;
 use crate::plan::Decision;
 use crate::time::seconds_after;
-use sim::{MAX_WORKERS, Sim, in_state, is_over, respec};
+use sim::{MAX_WORKERS, SURGE, Sim, in_state, is_over, respec};
 
 /// What happens next. Numbers choose among what is there.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ enum Op {
     Pass(i32),
     /// Somebody sets the API server's clock.
     Jump(i32),
+    /// The pool's template changes.
+    Retemplate,
     /// Another replica takes over, with the caches as they are, and lists what runs.
     TakeOver,
     /// Its lists are answered.
@@ -83,6 +86,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any.prop_map(Op::Intrude),
         2 => (1..20_i32).prop_map(Op::Pass),
         1 => (-100_000..100_000_i32).prop_map(Op::Jump),
+        1 => Just(Op::Retemplate),
         1 => Just(Op::TakeOver),
         2 => Just(Op::Lead),
         1 => Just(Op::Restart),
@@ -109,6 +113,7 @@ impl Sim {
             Op::Intrude(n) => self.intrude(n),
             Op::Pass(seconds) => self.elapse(seconds),
             Op::Jump(seconds) => self.wall = seconds_after(self.wall, seconds),
+            Op::Retemplate => self.retemplate(),
             Op::TakeOver => self.take_over(),
             Op::Lead => self.lead(),
             Op::Restart => self.restart(),
@@ -126,7 +131,7 @@ impl Sim {
             prop_assert!(other.is_none(), "{worker} has {:?} and {other:?}", job.metadata.name);
         }
         let pods = self.pods.values().filter(|pod| !is_over(pod)).count();
-        prop_assert!(pods <= MAX_WORKERS, "{pods} pods");
+        prop_assert!(pods <= MAX_WORKERS + SURGE, "{pods} pods");
         Ok(())
     }
 

@@ -129,7 +129,9 @@ impl World {
         let Some(entry) = self.workers.get(uid) else { return };
         let pool = self.pools.get(&entry.worker.pool);
         let (standing, removable) = entry.assess(self.loads.get(uid), pool, now);
+        let outdated = entry.is_outdated(pool);
         self.stand(uid, standing, removable);
+        self.set_outdated(uid, outdated && matches!(standing, Standing::Idle { .. } | Standing::Busy));
     }
 
     fn stand(&mut self, uid: &Uid, standing: Standing, removable: bool) {
@@ -159,6 +161,15 @@ impl World {
         changed |= if removable { index.removable.insert(uid.clone()) } else { index.removable.remove(uid) };
         changed |= index.set_trouble(uid, trouble);
         changed |= if gated { index.gated.insert(uid.clone()) } else { index.gated.remove(uid) };
+        if changed {
+            self.dirty_pools.insert(pool);
+        }
+    }
+
+    fn set_outdated(&mut self, uid: &Uid, outdated: bool) {
+        let Some(pool) = self.workers.get(uid).map(|entry| entry.worker.pool.clone()) else { return };
+        let known = &mut self.index(&pool).outdated;
+        let changed = if outdated { known.insert(uid.clone()) } else { known.remove(uid) };
         if changed {
             self.dirty_pools.insert(pool);
         }
@@ -236,8 +247,14 @@ impl WorkerEntry {
         let Some(pool) = pool else { return self.condemned };
         let taken = load.map_or(0, |load| load.taken);
         let exhausted = pool.jobs_per_worker().is_some_and(|limit| taken >= limit);
-        let outdated = pool.pod.is_ok() && self.worker.hash.as_ref() != Some(&pool.hash);
+        let unfinished = !self.was_ready && self.is_outdated(Some(pool));
+        let runs_another_model = self.worker.model.as_ref().is_some_and(|model| *model != pool.spec().model);
         let anothers = self.worker.pool_uid != pool.identity.uid;
-        self.condemned || exhausted || outdated || anothers
+        self.condemned || exhausted || unfinished || runs_another_model || anothers
+    }
+
+    /// Whether the pool's template has changed since the worker was made.
+    fn is_outdated(&self, pool: Option<&Pool>) -> bool {
+        pool.is_some_and(|pool| pool.pod.is_ok() && self.worker.hash.as_ref() != Some(&pool.hash))
     }
 }

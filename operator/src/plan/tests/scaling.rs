@@ -7,7 +7,11 @@ use crate::key::Uid;
 use crate::validate::Pool;
 use clap::Parser as _;
 
-fn pool(min: i32, max: i32) -> Pool {
+pub(super) fn pool(min: i32, max: i32) -> Pool {
+    with_surge(min, max, 1)
+}
+
+pub(super) fn with_surge(min: i32, max: i32, surge: i32) -> Pool {
     let object = serde_json::from_value(json!({
         "apiVersion": "trellis3d.dev/v1alpha1", "kind": "WorkerPool",
         "metadata": {
@@ -15,13 +19,28 @@ fn pool(min: i32, max: i32) -> Pool {
             "creationTimestamp": "2026-01-01T00:00:00Z",
         },
         "spec": {
-            "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": min, "max": max},
+            "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": min, "max": max, "surge": surge},
             "template": {"spec": {"containers": [{"name": "worker"}]}},
         },
     }));
     let settings =
         crate::Settings::parse_from(["", "--operator-namespace=o", "--pod-name=p", "--output-uri=gs://b"]);
     Pool::new(object.unwrap(), &settings).unwrap()
+}
+
+/// No workers but these idle ones, and nothing to do.
+pub(super) fn census<'a>(idle: &'a BTreeSet<(Timestamp, Uid)>, outdated: &'a BTreeSet<Uid>) -> Census<'a> {
+    Census {
+        starting: 0,
+        busy: 0,
+        draining: 0,
+        queued: 0,
+        stuck: Vec::new(),
+        coming: Vec::new(),
+        idle,
+        outdated,
+        hold_until: None,
+    }
 }
 
 proptest! {
@@ -37,19 +56,22 @@ proptest! {
             .map(|(index, age)| (seconds_after(now, -age), index.to_string().into()))
             .collect();
         let stuck: Vec<Uid> = (0..stuck.min(starting)).map(|n| format!("stuck-{n}").into()).collect();
-        let census = Census { starting, busy, draining, queued, stuck: stuck.clone(), idle: &idle, hold_until: None };
+        let coming: Vec<Uid> = (stuck.len()..starting).map(|n| format!("coming-{n}").into()).collect();
+        let none = BTreeSet::new();
+        let census = Census { starting, busy, draining, queued, stuck: stuck.clone(), coming: coming.clone(), ..census(&idle, &none) };
         let (before, wanted) = (census.alive() + draining, census.wanted(&pool));
         let change = scale(&pool, &census, now);
         prop_assert!(change.create == 0 || before + change.create <= pool.max());
         prop_assert!(change.create == 0 || change.delete.is_empty());
-        let (gone, given_up): (Vec<&Uid>, Vec<&Uid>) = change.delete.iter().partition(|uid| !stuck.contains(uid));
+        let (gone, given_up): (Vec<&Uid>, Vec<&Uid>) = change.delete.iter().partition(|uid| !stuck.contains(uid) && !coming.contains(uid));
         for deleted in gone {
             let entry = idle.iter().find(|(_, uid)| uid == deleted).cloned();
-            prop_assert!(idle.remove(&entry.unwrap()), "only idle and stuck workers go");
+            prop_assert!(idle.remove(&entry.unwrap()), "none goes that is busy");
         }
         let starting = starting + change.create - given_up.len();
-        let stuck = stuck.iter().filter(|uid| !given_up.contains(uid)).cloned().collect();
-        let after = Census { starting, busy, draining, queued, stuck, idle: &idle, hold_until: None };
+        let left = |uids: &[Uid]| uids.iter().filter(|uid| !given_up.contains(uid)).cloned().collect();
+        let (stuck, coming) = (left(&stuck), left(&coming));
+        let after = Census { starting, busy, draining, queued, stuck, coming, ..self::census(&idle, &none) };
         prop_assert!(change.delete.is_empty() || after.alive() >= wanted);
         let again = scale(&pool, &after, now);
         prop_assert_eq!((again.create, again.delete.len()), (0, 0), "nothing more to do at the same time");
@@ -59,29 +81,13 @@ proptest! {
 #[test]
 fn a_pool_scales_from_zero_for_work_and_back_after_idling() {
     let pool = pool(0, 3);
-    let none = BTreeSet::new();
-    let census = Census {
-        starting: 0,
-        busy: 0,
-        draining: 0,
-        queued: 10,
-        stuck: Vec::new(),
-        idle: &none,
-        hold_until: None,
-    };
+    let (none, current) = (BTreeSet::new(), BTreeSet::new());
+    let census = Census { queued: 10, ..census(&none, &current) };
     assert_eq!(scale(&pool, &census, start()).create, 3);
     let held = Census { hold_until: Some(seconds_after(start(), 5)), ..census };
     assert_eq!(scale(&pool, &held, start()).create, 0, "not while starts keep failing");
     let idle = BTreeSet::from([(start(), "w".into())]);
-    let census = Census {
-        starting: 0,
-        busy: 0,
-        draining: 0,
-        queued: 0,
-        stuck: Vec::new(),
-        idle: &idle,
-        hold_until: None,
-    };
+    let census = self::census(&idle, &current);
     let early = scale(&pool, &census, seconds_after(start(), 59));
     assert_eq!((early.delete.len(), early.until), (0, Some(seconds_after(start(), 60))));
     assert_eq!(scale(&pool, &census, seconds_after(start(), 60)).delete.len(), 1);
@@ -89,9 +95,8 @@ fn a_pool_scales_from_zero_for_work_and_back_after_idling() {
 
 #[test]
 fn a_worker_that_cannot_start_goes_as_soon_as_nothing_waits_for_it() {
-    let (none, stuck) = (BTreeSet::new(), vec![Uid::from("w")]);
-    let census =
-        Census { starting: 1, busy: 0, draining: 0, queued: 1, stuck, idle: &none, hold_until: None };
+    let (none, current, stuck) = (BTreeSet::new(), BTreeSet::new(), vec![Uid::from("w")]);
+    let census = Census { starting: 1, queued: 1, stuck, ..census(&none, &current) };
     assert_eq!(scale(&pool(0, 3), &census, start()).delete.len(), 0);
     assert_eq!(scale(&pool(0, 3), &Census { queued: 0, ..census }, start()).delete.len(), 1);
 }

@@ -22,6 +22,7 @@ use crate::time::{Reading, seconds_after};
 use crate::validate::{Job, Worker};
 
 pub(super) const MAX_WORKERS: usize = 3;
+pub(super) const SURGE: usize = 1;
 
 /// The API server, its objects, and the operator's world.
 pub(super) struct Sim {
@@ -66,7 +67,7 @@ impl Sim {
                 "creationTimestamp": "2026-01-01T00:00:00Z",
             },
             "spec": {
-                "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": 0, "max": MAX_WORKERS},
+                "model": "m", "modelUri": "gs://b/m", "idleSeconds": 60, "replicas": {"min": 0, "max": MAX_WORKERS, "surge": SURGE},
                 "template": {"spec": {"containers": [{"name": "worker"}]}},
             },
         }));
@@ -185,6 +186,20 @@ impl Sim {
         job.metadata.creation_timestamp = Some(Time(self.wall));
         job.metadata.resource_version = version;
         self.store_job(job);
+    }
+
+    /// Somebody changes the pool.
+    pub(super) fn change_pool(&mut self, change: impl FnOnce(&mut trellis_crds::WorkerPoolSpec)) {
+        change(&mut self.pool.spec);
+        self.pool.metadata.generation = self.pool.metadata.generation.map(|generation| generation + 1);
+        self.pool.metadata.resource_version = self.next_version();
+        self.events.push_back(Observed::Pool(Event::Apply(DeserializeGuard(Ok(self.pool.clone())))));
+    }
+
+    /// Somebody changes the pool's template to one that there was not before.
+    pub(super) fn retemplate(&mut self) {
+        let priority = Some(format!("class-{}", self.version));
+        self.change_pool(|spec| spec.template.spec.as_mut().unwrap().priority_class_name = priority);
     }
 
     pub(super) fn store_job(&mut self, job: GenerationJob) {
