@@ -248,6 +248,7 @@ async fn a_pool_that_says_only_its_model_and_pods_gets_the_defaults() -> Result<
     expected["inputs"] = json!(["image"]);
     expected["replicas"] = json!({ "min": 0, "max": 1, "surge": 1 });
     expected["idleSeconds"] = json!(300);
+    expected["targetWaitSeconds"] = json!(0);
     expected["startSeconds"] = json!(1800);
     expected["maxJobsPerWorker"] = json!(0);
     expected["batchSize"] = json!(1);

@@ -93,6 +93,12 @@ pub struct WorkerPoolSpec {
     #[schemars(range(min = 0, max = 86_400))]
     pub idle_seconds: i32,
 
+    /// How long a job may wait for a worker, in seconds, 0 to 86400 (default 0: a worker for every job, up to `replicas.max`). With more,
+    /// there are only as many as begin the last job of the queue within this time, by how long the pool's jobs took lately.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub target_wait_seconds: i32,
+
     /// How long a worker may take until it is ready, in seconds, 60 to 86400 (default 1800): from when its pod has a node, and before that
     /// from when the pod may have one. It covers pulling the image, and downloading and loading the model. Another takes the place of a
     /// worker that takes longer.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::key::Uid;
 use crate::time::seconds_after;
@@ -26,8 +26,19 @@ pub(crate) struct Census<'a> {
     pub(crate) idle: &'a BTreeSet<(Timestamp, Uid)>,
     /// Of the idle and busy workers, those that were built from an older template.
     pub(crate) outdated: &'a BTreeSet<Uid>,
+    /// How long jobs of the pool usually run.
+    pub(crate) run: Option<SignedDuration>,
+    /// How long workers of the pool usually take until they are ready.
+    pub(crate) start: Option<SignedDuration>,
     /// No worker is made before, because the last ones ended at their start or were refused.
     pub(crate) hold_until: Option<Timestamp>,
+}
+
+/// How many of `jobs` must run at once so that none waits for longer than `wait`: each worker begins one, and as many more as end within
+/// that time.
+fn jobs_at_once(jobs: usize, run: SignedDuration, wait: SignedDuration) -> usize {
+    let each = 1.0 + wait.as_secs_f64() / run.as_secs_f64().max(0.001);
+    (jobs as f64 / each).ceil() as usize
 }
 
 /// What is to change.
@@ -56,9 +67,20 @@ impl Census<'_> {
         self.ready().saturating_sub(self.outdated.len())
     }
 
-    /// How many workers the pool should have for its work: between min and max, one a job.
+    /// How many workers the pool should have for its work: between min and max, one a job, or as many as let no job wait for longer
+    /// than it may, and none that would come too late.
     pub(crate) fn wanted(&self, pool: &Pool) -> usize {
-        (self.busy + self.queued).min(pool.max()).max(pool.min().min(pool.max()))
+        let jobs = self.busy + self.queued;
+        let wanted = self.run.map_or(jobs, |run| jobs_at_once(jobs, run, pool.target_wait()));
+        let wanted = if self.drains_before_others_start() { wanted.min(self.alive()) } else { wanted };
+        wanted.max(self.busy).min(pool.max()).max(pool.min().min(pool.max()))
+    }
+
+    /// Whether the workers that are ready have taken the last job of the queue before one that is made now would be ready.
+    fn drains_before_others_start(&self) -> bool {
+        let (Some(run), Some(start)) = (self.run, self.start) else { return false };
+        let (queued, ready) = (self.queued as f64, self.ready() as f64);
+        self.ready() > 0 && queued * run.as_secs_f64() <= ready * start.as_secs_f64()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 use trellis_crds::{WorkerPool, WorkerPoolSpec, WorkerPoolStatus};
 
@@ -60,6 +61,11 @@ impl Pool {
     /// How many workers beyond the maximum there may be while workers are replaced.
     pub(crate) fn surge(&self) -> usize {
         usize::try_from(self.spec().replicas.surge).unwrap_or(0)
+    }
+
+    /// How long jobs may wait for a worker.
+    pub(crate) fn target_wait(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.spec().target_wait_seconds.into())
     }
 
     /// How many jobs a worker may take; `None`: any number.

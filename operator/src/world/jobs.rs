@@ -90,6 +90,9 @@ impl World {
         if ends && job.object.phase() == Phase::Completed {
             self.completed(&job);
         }
+        if known.as_ref().is_none_or(|known| !known.object.is_finished()) {
+            self.note_run(&job);
+        }
         self.count_attempt(known.as_ref(), &job);
         if let Some(known) = known.as_ref().filter(|_| self.leading) {
             self.try_circuit(known, &job, now);
@@ -116,6 +119,16 @@ impl World {
             load.filter(|load| load.jobs.len() > 1).iter().flat_map(|load| load.jobs.iter().cloned()),
         );
         self.dirty_jobs.insert(uid);
+    }
+
+    /// Remembers how long the job took, where it completed: by its worker's clock alone.
+    fn note_run(&mut self, job: &Job) {
+        let status = job.status().filter(|status| status.phase == Some(Phase::Completed));
+        let times = status.and_then(|status| status.start_time.as_ref().zip(status.completion_time.as_ref()));
+        if let (Some((start, end)), Some(pool)) = (times, job.assigned_pool()) {
+            let took = end.0.duration_since(start.0);
+            self.index(&pool).runs.note(took);
+        }
     }
 
     /// The job was seen to complete just now.

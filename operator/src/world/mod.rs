@@ -2,6 +2,7 @@
 //! decision costs O(log n). One task owns it. No network in here, no clock.
 
 mod batch;
+mod durations;
 mod jobs;
 mod notices;
 mod pool_index;

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::durations::Durations;
 use super::jobs::Place;
 use super::workers::Standing;
 use crate::key::Uid;
@@ -35,6 +36,10 @@ pub(super) struct PoolIndex {
     due: HashMap<Uid, Timestamp>,
     /// Workers whose pod is to be deleted.
     pub(super) removable: BTreeSet<Uid>,
+    /// How long jobs took that completed.
+    pub(super) runs: Durations,
+    /// How long workers took until they were ready.
+    pub(super) start_times: Durations,
     /// Since when each worker has been starting.
     starts: BTreeMap<Uid, Timestamp>,
     /// Workers that a quota system has not admitted yet.
@@ -269,6 +274,8 @@ impl PoolIndex {
             coming: self.coming(),
             idle: &self.idle,
             outdated: &self.outdated,
+            run: self.runs.median(),
+            start: self.start_times.median(),
             hold_until: self.hold_until,
         }
     }

@@ -23,6 +23,8 @@ pub(super) struct WorkerEntry {
     idle_since: Option<Timestamp>,
     /// It was ready at some time, so its end is no failure to start.
     pub(super) was_ready: bool,
+    /// When this process saw it for the first time, not being ready.
+    made: Option<Timestamp>,
     /// While it starts: whether it has a node, and since when this process has seen it so. Other clocks than its own may be wrong.
     start: Option<(bool, Timestamp)>,
     /// It showed no sign of life, or did not get ready in time, and is to be replaced.
@@ -82,12 +84,14 @@ impl World {
             standing: Standing::Absent,
             idle_since: None,
             was_ready,
+            made: (!was_ready).then_some(now),
             start: None,
             condemned: false,
             deletion: Deletion::None,
         });
         entry.worker = worker.clone();
         entry.was_ready = was_ready;
+        let made = entry.made;
         entry.start = match worker.life {
             Life::Starting { placed, .. } => {
                 entry.start.filter(|(before, _)| *before == placed).or(Some((placed, now)))
@@ -97,7 +101,10 @@ impl World {
         self.index(&worker.pool).seen(&worker.identity.key.name);
         // Only the first time: one that is well says nothing of others that crash at their start.
         if was_ready && !ready_before {
-            self.index(&worker.pool).started();
+            let took = made.map(|made| now.duration_since(made));
+            let index = self.index(&worker.pool);
+            index.started();
+            took.into_iter().for_each(|took| index.start_times.note(took));
         }
         if !ended_before {
             self.note_end(&worker, was_ready, now);

@@ -39,6 +39,8 @@ pub(super) fn census<'a>(idle: &'a BTreeSet<(Timestamp, Uid)>, outdated: &'a BTr
         coming: Vec::new(),
         idle,
         outdated,
+        run: None,
+        start: None,
         hold_until: None,
     }
 }
@@ -99,4 +101,56 @@ fn a_worker_that_cannot_start_goes_as_soon_as_nothing_waits_for_it() {
     let census = Census { starting: 1, queued: 1, stuck, ..census(&none, &current) };
     assert_eq!(scale(&pool(0, 3), &census, start()).delete.len(), 0);
     assert_eq!(scale(&pool(0, 3), &Census { queued: 0, ..census }, start()).delete.len(), 1);
+}
+
+/// How many workers are wanted for a queue when jobs run for 10 s.
+fn wanted(pool: &Pool, queued: usize, ready: usize, start_seconds: Option<i64>) -> usize {
+    let idle = (0..ready).map(|n| (start(), n.to_string().as_str().into())).collect();
+    let current = BTreeSet::new();
+    let run = Some(SignedDuration::from_secs(10));
+    let start = start_seconds.map(SignedDuration::from_secs);
+    Census { queued, run, start, ..census(&idle, &current) }.wanted(pool)
+}
+
+fn that_may_wait(seconds: i32) -> Pool {
+    let pool = pool(0, 100);
+    let mut object = (*pool.object).clone();
+    object.spec.target_wait_seconds = seconds;
+    Pool { object: std::sync::Arc::new(object), ..pool }
+}
+
+#[test]
+fn a_queue_gets_as_many_workers_as_begin_its_last_job_in_time() {
+    assert_eq!(wanted(&that_may_wait(0), 40, 0, None), 40, "one each");
+    assert_eq!(wanted(&that_may_wait(30), 40, 0, None), 10, "each begins one at once and three more");
+    assert_eq!(wanted(&that_may_wait(30), 1, 0, None), 1);
+    assert_eq!(wanted(&that_may_wait(86_400), 40, 0, None), 1);
+    let census = census(&BTreeSet::new(), &BTreeSet::new()).wanted(&that_may_wait(30));
+    assert_eq!(census, 0, "nothing waits");
+}
+
+#[test]
+fn no_worker_is_started_that_would_come_when_the_queue_has_drained() {
+    assert_eq!(wanted(&that_may_wait(0), 12, 2, Some(60)), 2, "two workers do twelve jobs in a minute");
+    assert_eq!(wanted(&that_may_wait(0), 13, 2, Some(60)), 13);
+    assert_eq!(wanted(&that_may_wait(0), 5, 0, Some(60)), 5, "nobody drains it");
+}
+
+proptest! {
+    #[test]
+    fn what_is_wanted_lies_between_min_and_max_and_covers_what_runs(
+        min in 0..4_i32, max in 1..9_i32, busy in 0..9_usize, queued in 0..50_usize,
+        run in of(0..100_i64), start in of(0..500_i64), wait in 0..100_i32,
+    ) {
+        let mut pool = pool(min.min(max), max);
+        let mut object = (*pool.object).clone();
+        object.spec.target_wait_seconds = wait;
+        pool.object = std::sync::Arc::new(object);
+        let (idle, current) = (BTreeSet::new(), BTreeSet::new());
+        let (run, start) = (run.map(SignedDuration::from_secs), start.map(SignedDuration::from_secs));
+        let wanted = Census { busy, queued, run, start, ..census(&idle, &current) }.wanted(&pool);
+        prop_assert!(wanted >= pool.min() && wanted <= pool.max());
+        prop_assert!(wanted >= busy.min(pool.max()));
+        prop_assert!(wanted > 0 || busy + queued == 0, "a queue that nobody serves");
+    }
 }
