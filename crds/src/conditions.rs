@@ -40,6 +40,8 @@ pub mod reason {
     pub const WORKER_TAKEN: &str = "WorkerTaken";
     /// The worker handed the job back because its pod is to end.
     pub const HANDED_BACK: &str = "HandedBack";
+    /// Somebody had the job tried again after it failed for good.
+    pub const RETRIED: &str = "Retried";
     /// A worker runs the job.
     pub const PROCESSING: &str = "Processing";
     /// The job waits for a worker.

@@ -4,8 +4,11 @@
 pub const POOL: &str = "trellis3d.dev/pool";
 /// On a job that came over REST: the id of the user whose API key created it.
 pub const USER: &str = "trellis3d.dev/user";
-/// On a job that failed for good, with the value `true`: `kubectl get gj -l trellis3d.dev/dead-letter`.
+/// On a job that failed for good, with the value `true`: `kubectl get gj -l trellis3d.dev/dead-letter`. With [`DEAD_LETTER_RETRY`] the job is
+/// tried again.
 pub const DEAD_LETTER: &str = "trellis3d.dev/dead-letter";
+/// The value of [`DEAD_LETTER`] by which somebody has a job tried again.
+pub const DEAD_LETTER_RETRY: &str = "retry";
 
 /// The recommended label for an application's name.
 pub const NAME: &str = "app.kubernetes.io/name";

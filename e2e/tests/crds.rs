@@ -120,6 +120,7 @@ const REFUSED_JOBS: &[(&str, &str, &str)] = &[
     ("deadlines: {runSeconds: 0}", "spec.deadlines.runSeconds", "should be greater than or equal to 1"),
     ("deadlines: {startSeconds: soon}", "spec.deadlines.startSeconds", "must be of type integer"),
     ("ttlSecondsAfterFinished: -1", "spec.ttlSecondsAfterFinished", "should be greater than or equal to 0"),
+    ("ttlSecondsAfterFailed: -1", "spec.ttlSecondsAfterFailed", "should be greater than or equal to 0"),
     ("webhook: {}", "spec.webhook.url", "Required value"),
     ("webhook: {url: 'http://example.com/done'}", "spec.webhook.url", "write https://host/path"),
 ];
@@ -298,6 +299,7 @@ async fn a_job_can_be_held_back_moved_ahead_kept_shorter_and_cancelled() -> Resu
         json!({ "priority": 5 }),
         json!({ "ttlSecondsAfterFinished": 60 }),
         json!({ "ttlSecondsAfterFinished": null }),
+        json!({ "ttlSecondsAfterFailed": 3600 }),
         json!({ "cancel": true }),
     ] {
         let patch = Patch::Merge(json!({ "spec": change }));

@@ -179,9 +179,14 @@ impl Applier {
             let deleted = api.delete(name, &only_this(&job.identity)).await?;
             return deleted.left().map_or(Ok(Stored::Gone), stored);
         }
-        if *decision == Decision::DeadLetter {
-            // With the uid, so that a new job of the same name is left alone.
-            let metadata = json!({"uid": &*job.identity.uid, "labels": {labels::DEAD_LETTER: "true"}});
+        if let Some(label) = label(decision) {
+            // In the state that this was decided from, so that a copy of the request that comes late undoes nothing.
+            let identity = &job.identity;
+            let metadata = json!({
+                "uid": &*identity.uid,
+                "resourceVersion": identity.version.to_string(),
+                "labels": {labels::DEAD_LETTER: label},
+            });
             let patch = Patch::Merge(json!({"metadata": metadata}));
             return stored(api.patch(name, &PatchParams::default(), &patch).await?);
         }
@@ -292,6 +297,15 @@ fn stored(object: GenerationJob) -> Result<Stored, ApplyError> {
     Job::new(object).map(Stored::There).map_err(|error| ApplyError::Refused(error.to_string()))
 }
 
+/// The label as failed for good that a decision writes; null takes it away.
+fn label(decision: &Decision) -> Option<serde_json::Value> {
+    match decision {
+        Decision::DeadLetter => Some(json!("true")),
+        Decision::Unlabel => Some(json!(null)),
+        _ => None,
+    }
+}
+
 /// Deletes this object in this state, or nothing.
 fn only_this(identity: &Identity) -> DeleteParams {
     let preconditions = Preconditions {
@@ -315,6 +329,10 @@ fn notice(job: &Job, decision: &Decision) -> Option<Notice> {
         }
         Decision::Fail { error, .. } => {
             Some(Notice::job(job, EventType::Warning, "Failed", error.message.clone()))
+        }
+        Decision::Revive => {
+            let note = "The job failed for good, and is tried again as its label asks.";
+            Some(Notice::job(job, EventType::Normal, "Retrying", note))
         }
         _ => None,
     }

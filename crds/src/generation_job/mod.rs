@@ -126,6 +126,7 @@ mod tests {
             "backoffLimit": 0,
             "deadlines": { "queueSeconds": 60, "startSeconds": 300, "runSeconds": 3600 },
             "ttlSecondsAfterFinished": 60,
+            "ttlSecondsAfterFailed": 600,
             "suspend": false,
             "cancel": true,
             "webhook": { "url": "https://example.com/done" }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The message of the rules that keep a job what it is: what was accepted is what a worker computes.
 const FIXED: &str = "cannot change after creation; create another GenerationJob";
 
-/// What is asked for. Only suspend, cancel, priority and ttlSecondsAfterFinished may change later.
+/// What is asked for. Only suspend, cancel, priority, ttlSecondsAfterFinished and ttlSecondsAfterFailed may change later.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "trellis3d.dev",
@@ -104,8 +104,9 @@ pub struct GenerationJobSpec {
     #[schemars(length(min = 1, max = 50))]
     pub pool: Option<String>,
 
-    /// Which waiting job goes first, -1000 to 1000 (default 0): the higher before the lower, of the same the older first.
-    /// Jobs that run are not interrupted.
+    /// Which waiting job goes first, -1000 to 1000 (default 0): a job goes before those that are up to a minute older for each step of
+    /// priority that they have less. So nothing waits for ever: no job that is created `n` minutes later goes before one of a priority `n`
+    /// lower. Jobs that run are not interrupted.
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub priority: i32,
@@ -127,6 +128,11 @@ pub struct GenerationJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i32>,
+
+    /// The same for a job that failed, 0 to 31536000: failures are often worth a longer look. As `ttlSecondsAfterFinished` where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub ttl_seconds_after_failed: Option<i32>,
 
     /// Holds the job back while true (default false). A running attempt ends and is not counted; the job starts anew when this is false again.
     #[serde(default)]
@@ -166,6 +172,7 @@ impl Default for GenerationJobSpec {
             backoff_limit: three(),
             deadlines: Deadlines::default(),
             ttl_seconds_after_finished: None,
+            ttl_seconds_after_failed: None,
             suspend: false,
             cancel: false,
             webhook: None,

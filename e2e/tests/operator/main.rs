@@ -168,6 +168,23 @@ async fn failures_back_off_and_run_out_of_retries() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_job_that_failed_for_good_is_tried_again_by_one_label() -> Result<()> {
+    let (fixture, operator, workers) = Fixture::running("again", json!({"replicas": {"max": 1}})).await?;
+    fixture.create_job("cup", "invalid", json!({})).await?;
+    fixture.job("cup", "dead-lettered", |job| job.labels().contains_key(labels::DEAD_LETTER)).await?;
+    let retry = json!({"metadata": {"labels": {
+        labels::DEAD_LETTER: labels::DEAD_LETTER_RETRY, "play": "complete",
+    }}});
+    fixture.jobs().patch("cup", &PatchParams::default(), &Patch::Merge(retry)).await?;
+    let done = fixture.job_in("cup", Phase::Completed).await?;
+    assert_eq!(done.assignment().unwrap().attempt, 2);
+    assert!(!done.labels().contains_key(labels::DEAD_LETTER));
+    assert_eq!(workers.log().begun, ["cup", "cup"]);
+    operator.stop().await?;
+    fixture.namespace.delete().await
+}
+
+#[tokio::test]
 async fn an_invalid_input_is_not_tried_again() -> Result<()> {
     let (fixture, operator, workers) = Fixture::running("invalid", json!({"replicas": {"max": 1}})).await?;
     fixture.create_job("cup", "invalid", json!({"backoffLimit": 20})).await?;

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use trellis_crds::conditions::{self, SCHEDULED, SUSPENDED, reason};
+use trellis_crds::conditions::{self, SCHEDULED, STALLED, SUSPENDED, reason};
 use trellis_crds::{
     Assignment, Attempt, FailureReason, GenerationJobStatus, JobError, Outcome, Phase, labels,
 };
@@ -73,8 +73,12 @@ pub(crate) fn job(job: &Job, at: &Situation, now: Timestamp) -> Decision {
     if phase.is_final() {
         return finished(job, status, at, now);
     }
+    // Somebody had it tried again.
+    if dead_letter(job).is_some() {
+        return Decision::Unlabel;
+    }
     if job.spec().cancel {
-        return Decision::Cancel;
+        return Decision::Cancel { attempt: cancelled_attempt(status, now) };
     }
     match &status.assignment {
         Some(assignment) if phase == Phase::Processing => processing(job, status, assignment, at, now),
@@ -84,17 +88,32 @@ pub(crate) fn job(job: &Job, at: &Situation, now: Timestamp) -> Decision {
 }
 
 fn finished(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timestamp) -> Decision {
-    let labels = job.object.metadata.labels.as_ref();
-    let labelled = labels.is_some_and(|labels| labels.contains_key(labels::DEAD_LETTER));
-    if status.phase == Some(Phase::Failed) && !labelled {
-        return Decision::DeadLetter;
+    let failed = status.phase == Some(Phase::Failed);
+    match dead_letter(job).filter(|_| failed) {
+        Some(labels::DEAD_LETTER_RETRY) => return Decision::Revive,
+        None if failed => return Decision::DeadLetter,
+        _ => {}
     }
     if is_outdated(job, status) {
         return Decision::Acknowledge;
     }
-    let Some(seconds) = job.spec().ttl_seconds_after_finished else { return Decision::Settled };
+    let finished = job.spec().ttl_seconds_after_finished;
+    let seconds = if failed { job.spec().ttl_seconds_after_failed.or(finished) } else { finished };
+    let Some(seconds) = seconds else { return Decision::Settled };
     let end = seconds_after(ended(job, status, at), seconds);
     if now >= end { Decision::Delete } else { Decision::Idle { until: Some(end) } }
+}
+
+/// What the job's label as failed for good says.
+fn dead_letter(job: &Job) -> Option<&str> {
+    job.object.metadata.labels.as_ref()?.get(labels::DEAD_LETTER).map(String::as_str)
+}
+
+/// The attempt that runs, ended by `spec.cancel`.
+fn cancelled_attempt(status: &GenerationJobStatus, now: Timestamp) -> Option<Attempt> {
+    let assignment = status.assignment.as_ref().filter(|_| status.phase == Some(Phase::Processing))?;
+    let recorded = status.attempts.iter().any(|attempt| attempt.number == assignment.attempt);
+    (!recorded).then(|| ended_now(assignment, Outcome::HandedBack, None, "spec.cancel ended the job", now))
 }
 
 /// When the job ended. The completion time is of the worker's clock: were that behind, the job would be deleted before anybody saw its result.
@@ -238,15 +257,17 @@ fn waiting(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timesta
     }
 }
 
-/// When the job fails unless it has had a worker. It did not wait while `spec.suspend` held it back.
+/// When the job fails unless it has had a worker. It did not wait while `spec.suspend` held it back, or while it had failed for good.
 fn queue_end(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
     let seconds = job.spec().deadlines.queue_seconds.filter(|_| status.attempts.is_empty())?;
-    let since = match conditions::get(&status.conditions, SUSPENDED) {
+    let held = conditions::get(&status.conditions, SUSPENDED);
+    if held.is_some_and(|held| held.status == "True") {
         // That it goes on is not written yet.
-        Some(held) if held.status == "True" => return None,
-        Some(resumed) => resumed.last_transition_time.0,
-        None => job.identity.created,
-    };
+        return None;
+    }
+    let ended = |kind| conditions::get(&status.conditions, kind).map(|ended| ended.last_transition_time.0);
+    let since =
+        [ended(SUSPENDED), ended(STALLED)].into_iter().flatten().fold(job.identity.created, Timestamp::max);
     Some(seconds_after(since, seconds))
 }
 
@@ -266,6 +287,8 @@ fn out_of_patience(job: &Job, at: &Situation) -> Decision {
 fn next_start(job: &Job, status: &GenerationJobStatus, at: &Situation) -> Option<Timestamp> {
     let last = status.attempts.last()?;
     let times = match last.outcome {
+        // Somebody has it tried again.
+        Outcome::Failed if status.failures == 0 => return None,
         Outcome::Failed => status.failures,
         _ => {
             i32::try_from(ended_soon(job, status).checked_sub(AT_ONCE)?).unwrap_or(i32::MAX).saturating_add(1)

@@ -42,10 +42,14 @@ pub(crate) enum Decision {
     Fail { attempt: Option<Attempt>, error: JobError, reason: &'static str },
     /// Hold it back, as its specification asks; `attempt` is the one that this ends.
     Suspend { attempt: Option<Attempt> },
-    /// End it, as its specification asks.
-    Cancel,
+    /// End it, as its specification asks; `attempt` is the one that this ends.
+    Cancel { attempt: Option<Attempt> },
     /// Label it as failed for good.
     DeadLetter,
+    /// Try it again, as its label asks, though it failed for good.
+    Revive,
+    /// Take that label away.
+    Unlabel,
     /// Delete it: its time to live is over.
     Delete,
 }
@@ -64,8 +68,10 @@ impl Decision {
             Decision::Retry { .. } => "retry",
             Decision::Fail { .. } => "fail",
             Decision::Suspend { .. } => "suspend",
-            Decision::Cancel => "cancel",
+            Decision::Cancel { .. } => "cancel",
             Decision::DeadLetter => "dead_letter",
+            Decision::Revive => "revive",
+            Decision::Unlabel => "unlabel",
             Decision::Delete => "delete",
         }
     }
@@ -74,7 +80,9 @@ impl Decision {
     pub(crate) fn ended_attempt(&self) -> Option<&Attempt> {
         match self {
             Decision::Requeue { attempt, .. } | Decision::Retry { attempt } => Some(attempt),
-            Decision::Fail { attempt, .. } | Decision::Suspend { attempt } => attempt.as_ref(),
+            Decision::Fail { attempt, .. } | Decision::Suspend { attempt } | Decision::Cancel { attempt } => {
+                attempt.as_ref()
+            }
             _ => None,
         }
     }

@@ -290,6 +290,59 @@ fn a_new_process_fails_no_running_job_because_of_an_old_clock() {
     assert_eq!(job(&running, &at, now), Decision::Idle { until: Some(seconds_after(now, 360)) });
 }
 
+#[test]
+fn a_job_that_is_tried_again_has_all_its_time_for_the_queue() {
+    let patient = Job::new(object(json!({"deadlines": {"queueSeconds": 60}}))).unwrap();
+    let late = seconds_after(start(), 60);
+    let mut failed = (*decided(&patient, &job(&patient, &waits_for_workers(), late), late).object).clone();
+    failed.metadata.labels = Some([(labels::DEAD_LETTER.into(), labels::DEAD_LETTER_RETRY.into())].into());
+    let failed = Job::new(failed).unwrap();
+    let now = seconds_after(start(), 3600);
+    assert_eq!(job(&failed, &waits_for_workers(), now), Decision::Revive);
+    let mut again = (*decided(&failed, &Decision::Revive, now).object).clone();
+    assert_eq!(job(&Job::new(again.clone()).unwrap(), &waits_for_workers(), now), Decision::Unlabel);
+    again.metadata.labels = None;
+    let at = Situation { waiting_since: now, ..waits_for_workers() };
+    let decision = job(&Job::new(again).unwrap(), &at, seconds_after(now, 60));
+    assert!(matches!(decision, Decision::Fail { .. }), "{decision:?}");
+}
+
+#[test]
+fn failures_may_be_kept_longer_than_results() {
+    let spec = json!({"ttlSecondsAfterFinished": 60, "ttlSecondsAfterFailed": 600});
+    for (phase, seconds) in [(Phase::Completed, 60), (Phase::Cancelled, 60), (Phase::Failed, 600)] {
+        let mut object = object(spec.clone());
+        object.metadata.labels = Some([(labels::DEAD_LETTER.into(), "true".into())].into());
+        object.status = Some(GenerationJobStatus {
+            phase: Some(phase),
+            observed_generation: Some(1),
+            completion_time: Some(MicroTime(start())),
+            ..GenerationJobStatus::default()
+        });
+        let ended = Job::new(object).unwrap();
+        let until = Some(seconds_after(start(), seconds));
+        assert_eq!(job(&ended, &waits_for_workers(), start()), Decision::Idle { until }, "{phase:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_attempt_stays_on_record() {
+    let mut object = object(json!({"cancel": true}));
+    object.status = Some(GenerationJobStatus {
+        phase: Some(Phase::Processing),
+        assignment: Some(assignment(3, start())),
+        ..GenerationJobStatus::default()
+    });
+    let running = Job::new(object).unwrap();
+    let now = seconds_after(start(), 7);
+    let cancelled = decided(&running, &job(&running, &waits_for_workers(), now), now);
+    let status = cancelled.status().unwrap();
+    let [attempt] = status.attempts.as_slice() else { panic!("{:?}", status.attempts) };
+    assert_eq!((attempt.number, attempt.outcome, attempt.end.0), (3, Outcome::HandedBack, now));
+    assert_eq!((status.phase, status.failures), (Some(Phase::Cancelled), 0));
+    assert!(status.assignment.is_some(), "it names the worker that had it last");
+}
+
 /// What the world does to an assigned attempt.
 #[derive(Clone, Debug)]
 enum Blow {
@@ -389,6 +442,7 @@ fn ends_and_stays_ended(
                 prop_assert!(until > now);
                 now = until;
             }
+            Decision::Unlabel => current.metadata.labels = None,
             Decision::DeadLetter => {
                 current.metadata.labels = Some([(labels::DEAD_LETTER.to_owned(), "true".to_owned())].into());
             }

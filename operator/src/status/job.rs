@@ -18,6 +18,7 @@ pub(crate) fn after(job: &Job, decision: &Decision, now: Timestamp) -> Option<Ge
         | Decision::Idle { .. }
         | Decision::Queue { .. }
         | Decision::DeadLetter
+        | Decision::Unlabel
         | Decision::Delete => return None,
         Decision::Acknowledge => {}
         Decision::Explain(waiting) => draft.wait(waiting),
@@ -26,7 +27,8 @@ pub(crate) fn after(job: &Job, decision: &Decision, now: Timestamp) -> Option<Ge
         Decision::Retry { attempt } => draft.retry(attempt),
         Decision::Fail { attempt, error, reason } => draft.fail(attempt.as_ref(), error, reason),
         Decision::Suspend { attempt } => draft.suspend(attempt.as_ref()),
-        Decision::Cancel => draft.cancel(),
+        Decision::Cancel { attempt } => draft.cancel(attempt.as_ref()),
+        Decision::Revive => draft.revive(),
     }
     Some(draft.status)
 }
@@ -94,6 +96,13 @@ impl<'a> Draft<'a> {
         self.status.progress = None;
     }
 
+    /// Keeps a record of the job's last attempt, and the name of the worker that had it.
+    fn end_attempt(&mut self, attempt: &Attempt) {
+        let assignment = self.status.assignment.clone();
+        self.take_back(attempt);
+        self.status.assignment = assignment;
+    }
+
     fn requeue(&mut self, attempt: &Attempt, why: &'static str) {
         self.take_back(attempt);
         let what = attempt.message.as_deref().unwrap_or("the worker's pod is to end");
@@ -113,10 +122,7 @@ impl<'a> Draft<'a> {
 
     fn fail(&mut self, attempt: Option<&Attempt>, error: &JobError, why: &str) {
         if let Some(attempt) = attempt {
-            let assignment = self.status.assignment.clone();
-            self.take_back(attempt);
-            // It names the worker that had the job last.
-            self.status.assignment = assignment;
+            self.end_attempt(attempt);
             self.status.failures = self.status.failures.saturating_add(1);
         }
         self.end(Phase::Failed, why, &error.message);
@@ -136,8 +142,22 @@ impl<'a> Draft<'a> {
         self.set(SUSPENDED, true, reason::SUSPENDED, message);
     }
 
-    fn cancel(&mut self) {
+    fn cancel(&mut self, attempt: Option<&Attempt>) {
+        if let Some(attempt) = attempt {
+            self.end_attempt(attempt);
+        }
         self.end(Phase::Cancelled, reason::CANCELLED, "spec.cancel ended the job.");
+    }
+
+    /// Lets a job that failed for good begin anew. Its attempts stay on record, so that numbers, and output folders with them, go on.
+    fn revive(&mut self) {
+        let message = "The job failed for good, and its label asks for another try.";
+        self.status.failures = 0;
+        self.status.error = None;
+        self.status.assignment = None;
+        self.status.completion_time = None;
+        self.wait(&Waiting { reason: reason::RETRIED, message: message.into() });
+        self.set(STALLED, false, reason::RETRIED, message);
     }
 
     fn end(&mut self, phase: Phase, why: &str, message: &str) {

@@ -1,8 +1,6 @@
 //! Jobs: which are known, which wait in which queue, which worker each holds.
 
-use std::cmp::Reverse;
-
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::EventType;
 use trellis_crds::{FailureReason, Phase};
 
@@ -12,6 +10,7 @@ use super::{Batch, World};
 use crate::action::Notice;
 use crate::key::{Key, Uid};
 use crate::plan::{self, Decision, Fate, Held, Seat, Situation, Waiting};
+use crate::time::after;
 use crate::validate::{Job, Life};
 
 /// A job and where it stands.
@@ -33,10 +32,14 @@ pub(super) struct JobEntry {
     pub(super) failures: u32,
 }
 
-/// A job's place in its queue: the higher priority first, of the same the older.
+/// How much older a job may be for each step of priority that it has less, and still come later.
+const STEP: SignedDuration = SignedDuration::from_mins(1);
+
+/// A job's place in its queue: the older first, as if each step of priority made it a minute older. A job of low priority waits thus no
+/// longer than its priority says, whatever comes after it, and places need no change while time passes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    priority: Reverse<i32>,
+    since: Timestamp,
     created: Timestamp,
     name: String,
     pub(super) uid: Uid,
@@ -45,7 +48,7 @@ pub(super) struct Place {
 impl Place {
     fn of(job: &Job) -> Self {
         Self {
-            priority: Reverse(job.spec().priority),
+            since: after(job.identity.created, -(STEP * job.spec().priority)),
             created: job.identity.created,
             name: job.identity.key.name.clone(),
             uid: job.identity.uid.clone(),
@@ -100,7 +103,10 @@ impl World {
         let held = holder(&job);
         let entry = self.jobs.entry(uid.clone()).or_insert_with(|| JobEntry::new(job.clone(), now));
         let generation = |job: &Job| job.object.metadata.generation;
-        if known.as_ref().is_some_and(|known| generation(known) != generation(&job)) {
+        let changed = |known: &Job| {
+            generation(known) != generation(&job) || known.object.is_finished() != job.object.is_finished()
+        };
+        if known.as_ref().is_some_and(changed) {
             // A change that lets it go on, or go elsewhere, deserves the moment that a new job gets.
             entry.waiting_since = now;
         }

@@ -11,6 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::runtime::watcher::Event;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use trellis_crds::conditions::{self, STALLED};
+use trellis_crds::labels::{DEAD_LETTER, DEAD_LETTER_RETRY};
 use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase};
 
 use super::*;
@@ -29,6 +31,8 @@ enum Op {
     DeleteJob(usize),
     Cancel(usize),
     Suspend(usize, bool),
+    /// Somebody asks for another try.
+    Retry(usize),
     Report(usize, Outcome, Option<FailureReason>),
     PodReady(usize),
     PodGone(usize),
@@ -71,6 +75,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any.clone().prop_map(Op::DeleteJob),
         1 => any.clone().prop_map(Op::Cancel),
         1 => (any.clone(), prop::bool::ANY).prop_map(|(job, held)| Op::Suspend(job, held)),
+        1 => any.clone().prop_map(Op::Retry),
         3 => any.clone().prop_map(|job| Op::Report(job, Outcome::Succeeded, None)),
         2 => (any.clone(), reason).prop_map(|(job, why)| Op::Report(job, Outcome::Failed, Some(why))),
         1 => any.clone().prop_map(|job| Op::Report(job, Outcome::HandedBack, None)),
@@ -100,6 +105,7 @@ impl Sim {
             Op::DeleteJob(n) => self.with_job(n, |_| None),
             Op::Cancel(n) => self.with_job(n, |job| Some(respec(job, |spec| spec.cancel = true))),
             Op::Suspend(n, held) => self.with_job(n, |job| Some(respec(job, |spec| spec.suspend = held))),
+            Op::Retry(n) => self.with_job(n, |job| Some(labelled(job, DEAD_LETTER_RETRY))),
             Op::Report(n, outcome, reason) => self.report(n, outcome, reason),
             Op::PodReady(n) => self.with_pod(n, |pod| Some(in_state(pod, "Running", true))),
             Op::PodGone(n) => self.with_pod(n, |_| None),
@@ -256,6 +262,11 @@ impl Sim {
     fn asks_for(&self, matches: fn(&Action) -> bool) -> bool {
         self.requests.iter().any(matches)
     }
+}
+
+fn labelled(mut job: GenerationJob, value: &str) -> GenerationJob {
+    job.metadata.labels.get_or_insert_default().insert(DEAD_LETTER.into(), value.into());
+    job
 }
 
 fn assigns(action: &Action) -> bool {
@@ -589,4 +600,44 @@ fn a_reason_for_waiting_is_told_when_it_stays_and_not_whenever_it_comes_and_goes
     sim.elapse(10);
     sim.plan();
     assert_eq!(sim.requests.iter().filter(|action| explains(action)).count(), 10, "{:?}", sim.requests);
+}
+
+#[test]
+fn a_job_of_low_priority_starts_within_its_bound_whatever_comes_after() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.pool.spec.replicas.max = 1;
+    sim.restart();
+    sim.create_job(-2);
+    let low = sim.jobs.keys().last().unwrap().clone();
+    let mut waited = 0;
+    while sim.jobs[&low].phase() == Phase::Pending {
+        // One comes as one ends.
+        sim.create_job(0);
+        (0..sim.jobs.len()).for_each(|n| sim.report(n, Outcome::Succeeded, None));
+        sim.quiesce();
+        sim.elapse(5);
+        waited += 5;
+        assert!(waited <= 130, "it starves");
+    }
+    assert!(waited >= 120, "those of a higher priority go first: {waited}");
+}
+
+#[test]
+fn a_job_that_failed_for_good_is_tried_again_by_one_label() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.report(0, Outcome::Failed, Some(FailureReason::InvalidInput));
+    sim.quiesce();
+    let job = |sim: &Sim| sim.jobs.values().next().unwrap().clone();
+    assert_eq!(job(&sim).metadata.labels.unwrap()[DEAD_LETTER], "true");
+    sim.with_job(0, |job| Some(labelled(job, DEAD_LETTER_RETRY)));
+    sim.quiesce();
+    let again = job(&sim);
+    assert_eq!((again.phase(), again.assignment().map(|at| at.attempt)), (Phase::Processing, Some(2)));
+    assert_eq!(again.metadata.labels.as_ref().unwrap().get(DEAD_LETTER), None);
+    let status = again.status.unwrap();
+    assert_eq!((status.failures, status.attempts.len(), &status.error), (0, 1, &None));
+    assert!(!conditions::is_true(&status.conditions, STALLED));
+    sim.report(0, Outcome::Succeeded, None);
+    sim.quiesce();
+    assert_eq!(job(&sim).phase(), Phase::Completed);
 }

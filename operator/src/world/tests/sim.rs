@@ -415,6 +415,9 @@ impl Sim {
                 let label = (trellis_crds::labels::DEAD_LETTER.to_owned(), "true".to_owned());
                 object.metadata.labels.get_or_insert_default().extend([label]);
             }
+            Decision::Unlabel => {
+                object.metadata.labels.get_or_insert_default().remove(trellis_crds::labels::DEAD_LETTER);
+            }
             _ => object.status = status::after(job, decision, self.now),
         }
         object.metadata.resource_version = self.next_version();
@@ -428,7 +431,9 @@ impl Sim {
     fn watch_the_time(&mut self, job: &Job, decision: &Decision) {
         let name = &job.identity.key.name;
         if let Decision::Assign(_) = decision {
-            self.assigned.insert((name.clone(), job.object.next_attempt_number()), self.passed);
+            let attempt = (name.clone(), job.object.next_attempt_number());
+            let before = self.assigned.insert(attempt, self.passed);
+            assert!(before.is_none(), "the number of an attempt at {name} is used twice");
         }
         let Some(attempt) = decision.ended_attempt() else { return };
         let message = attempt.message.as_deref().unwrap_or_default();
