@@ -41,4 +41,12 @@ pub struct Settings {
     /// The only namespace whose jobs, pools and pods are looked at; all of the cluster where left out or empty.
     #[arg(long, env)]
     pub watch_namespace: Option<String>,
+
+    /// How many jobs that completed are kept in each namespace; those that ended first are deleted, their files stay. All where left out.
+    #[arg(long, env)]
+    pub history_completed: Option<usize>,
+
+    /// The same for jobs that failed or were cancelled.
+    #[arg(long, env)]
+    pub history_failed: Option<usize>,
 }

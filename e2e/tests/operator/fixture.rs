@@ -77,6 +77,8 @@ impl Fixture {
             listen: ([127, 0, 0, 1], 0).into(),
             log_level: "info".into(),
             watch_namespace: Some(namespace.into()),
+            history_completed: None,
+            history_failed: None,
         };
         let (shutdown, stopped) = oneshot::channel::<()>();
         let stopped = async move { _ = stopped.await };

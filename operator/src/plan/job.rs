@@ -39,6 +39,8 @@ pub(crate) struct Situation {
     pub(crate) waiting_since: Timestamp,
     /// When this process saw it end, where it did.
     pub(crate) ended: Option<Timestamp>,
+    /// It ended, and so many others of its namespace did later that it is not kept.
+    pub(crate) is_surplus: bool,
 }
 
 /// Since when this process knows that a worker has the job.
@@ -91,6 +93,7 @@ fn finished(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timest
     let failed = status.phase == Some(Phase::Failed);
     match dead_letter(job).filter(|_| failed) {
         Some(labels::DEAD_LETTER_RETRY) => return Decision::Revive,
+        _ if at.is_surplus => return Decision::Delete,
         None if failed => return Decision::DeadLetter,
         _ => {}
     }

@@ -59,6 +59,7 @@ fn waits_for_workers() -> Situation {
         held,
         waiting_since: start(),
         ended: None,
+        is_surplus: false,
     }
 }
 
@@ -298,7 +299,8 @@ fn a_job_that_is_tried_again_has_all_its_time_for_the_queue() {
     failed.metadata.labels = Some([(labels::DEAD_LETTER.into(), labels::DEAD_LETTER_RETRY.into())].into());
     let failed = Job::new(failed).unwrap();
     let now = seconds_after(start(), 3600);
-    assert_eq!(job(&failed, &waits_for_workers(), now), Decision::Revive);
+    let surplus = Situation { is_surplus: true, ..waits_for_workers() };
+    assert_eq!(job(&failed, &surplus, now), Decision::Revive);
     let mut again = (*decided(&failed, &Decision::Revive, now).object).clone();
     assert_eq!(job(&Job::new(again.clone()).unwrap(), &waits_for_workers(), now), Decision::Unlabel);
     again.metadata.labels = None;

@@ -97,6 +97,7 @@ impl World {
             self.note_run(&job);
         }
         self.count_attempt(known.as_ref(), &job);
+        self.dirty_jobs.extend(self.history.note(&job));
         if let Some(known) = known.as_ref().filter(|_| self.leading) {
             self.try_circuit(known, &job, now);
         }
@@ -152,6 +153,7 @@ impl World {
 
     pub(super) fn remove_job(&mut self, uid: &Uid, now: Timestamp) {
         self.relists.gone(uid);
+        self.history.forget(uid);
         self.hold(uid, None, true, now);
         self.dequeue(uid);
         self.timers.set(Subject::Job(uid.clone()), None);
@@ -204,6 +206,7 @@ impl World {
             held: entry.held,
             waiting_since: entry.waiting_since,
             ended: entry.ended,
+            is_surplus: self.history.is_surplus(uid),
         };
         let decision = plan::job(&job, &situation, now);
         let pool = pool.and_then(Result::ok);

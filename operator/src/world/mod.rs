@@ -3,6 +3,7 @@
 
 mod batch;
 mod durations;
+mod history;
 mod jobs;
 mod notices;
 mod pool_index;
@@ -26,6 +27,7 @@ use crate::key::{Key, Uid};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::validate::Pool;
+use history::History;
 use jobs::JobEntry;
 use notices::Notices;
 use pool_index::PoolIndex;
@@ -44,6 +46,7 @@ pub(crate) struct World {
     /// By worker, whether there is a pod for it or not.
     loads: HashMap<Uid, Load>,
     indexes: BTreeMap<Key, PoolIndex>,
+    history: History,
     relists: Relists,
     timers: Timers,
     dirty_jobs: BTreeSet<Uid>,
@@ -57,6 +60,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(settings: Arc<Settings>, metrics: Metrics) -> Self {
         Self {
+            history: History::new(&settings),
             settings,
             metrics,
             jobs: HashMap::new(),

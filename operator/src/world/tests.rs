@@ -641,3 +641,19 @@ fn a_job_that_failed_for_good_is_tried_again_by_one_label() {
     sim.quiesce();
     assert_eq!(job(&sim).phase(), Phase::Completed);
 }
+
+#[test]
+fn of_the_jobs_that_completed_a_namespace_keeps_as_many_as_its_limit() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.world = sim::world_with(&["--history-completed=1"]);
+    sim.relist();
+    for _ in 0..3 {
+        sim.create_job(0);
+        sim.quiesce();
+        sim.elapse(1);
+        (0..sim.jobs.len()).for_each(|n| sim.report(n, Outcome::Succeeded, None));
+        sim.quiesce();
+    }
+    let ended: Vec<_> = sim.jobs.values().filter(|job| job.is_finished()).collect();
+    assert_eq!(ended.len(), 1, "{:?}", sim.jobs.keys());
+}

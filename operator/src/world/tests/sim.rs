@@ -52,8 +52,12 @@ pub(super) struct Sim {
 }
 
 pub(super) fn world() -> World {
-    let settings =
-        Settings::parse_from(["", "--operator-namespace=a", "--pod-name=p", "--output-uri=gs://b"]);
+    world_with(&[])
+}
+
+pub(super) fn world_with(flags: &[&str]) -> World {
+    let required = ["", "--operator-namespace=a", "--pod-name=p", "--output-uri=gs://b"];
+    let settings = Settings::parse_from(required.iter().chain(flags));
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     World::new(Arc::new(settings), metrics)
 }
@@ -117,6 +121,11 @@ impl Sim {
         self.late.clear();
         self.caught_up = None;
         self.events.clear();
+        self.relist();
+    }
+
+    /// The watches list everything.
+    pub(super) fn relist(&mut self) {
         let jobs =
             self.jobs.values().cloned().map(|job| Observed::Job(Event::InitApply(DeserializeGuard(Ok(job)))));
         let pods = self
@@ -414,6 +423,11 @@ impl Sim {
             Decision::DeadLetter => {
                 let label = (trellis_crds::labels::DEAD_LETTER.to_owned(), "true".to_owned());
                 object.metadata.labels.get_or_insert_default().extend([label]);
+            }
+            Decision::Delete => {
+                self.jobs.remove(&job.identity.key.name);
+                self.events.push_back(Observed::Job(Event::Delete(DeserializeGuard(Ok(object)))));
+                return Ok(Stored::Gone);
             }
             Decision::Unlabel => {
                 object.metadata.labels.get_or_insert_default().remove(trellis_crds::labels::DEAD_LETTER);
