@@ -54,7 +54,8 @@ pub struct GenerationJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<MicroTime>,
 
-    /// When the job will presumably be done, from the pool's last jobs.
+    /// When the job will presumably be done, by how long the pool's last jobs ran. Of a job that waits: as it looked when it
+    /// was told what it waits for. None where nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated_completion_time: Option<MicroTime>,
 

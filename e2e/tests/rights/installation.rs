@@ -185,6 +185,8 @@ async fn operator(tokens: &Tokens) -> Result<Program> {
         listen: ([127, 0, 0, 1], 0).into(),
         log_level: "info".into(),
         watch_namespace: None,
+        history_completed: None,
+        history_failed: None,
     };
     Ok(Program::start(|stopped| async move {
         Ok(trellis_operator::run(client, settings, async { _ = stopped.await }).await?)

@@ -29,6 +29,8 @@ const ERROR_MESSAGE: usize = 2048;
 pub(crate) struct Situation {
     /// Why jobs of its pool wait at present, or why it has no pool.
     pub(crate) waiting: Result<Waiting, NoPool>,
+    /// How long it presumably takes until it is done, where it waits.
+    pub(crate) done_in: Option<SignedDuration>,
     /// What became of the worker that it is assigned to; of no meaning otherwise.
     pub(crate) worker: Fate,
     /// Its worker has another job that goes before it.
@@ -251,7 +253,7 @@ fn waiting(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timesta
     let explained = is_explained(status, why.reason) && !is_outdated(job, status);
     let explain_at = after(start.map_or(at.waiting_since, |start| start.max(at.waiting_since)), MOMENT);
     if !explained && now >= explain_at {
-        return Decision::Explain(why);
+        return Decision::Explain { waiting: why, done_in: at.done_in };
     }
     let until = [queue_end, (!explained).then_some(explain_at)].into_iter().flatten().min();
     match at.waiting {

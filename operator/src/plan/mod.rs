@@ -14,7 +14,7 @@ pub(crate) use circuit::{Circuit, Trial};
 pub(crate) use job::{Fate, Held, Situation, job, says_the_same};
 pub(crate) use scale::{Census, Scale, scale};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use trellis_crds::{Attempt, JobError};
 
 use crate::key::{Key, Uid};
@@ -28,8 +28,8 @@ pub(crate) enum Decision {
     Idle { until: Option<Timestamp> },
     /// It may be assigned as soon as a worker of its pool is idle.
     Queue { until: Option<Timestamp> },
-    /// Write why it waits. It may be assigned all the same, where it has a pool.
-    Explain(Waiting),
+    /// Write why it waits, and when it will presumably be done where nothing says so yet. It may be assigned all the same, where it has a pool.
+    Explain { waiting: Waiting, done_in: Option<SignedDuration> },
     /// Write that a change of the specification was seen.
     Acknowledge,
     /// Give it to an idle worker.
@@ -61,7 +61,7 @@ impl Decision {
             Decision::Settled => "settled",
             Decision::Idle { .. } => "idle",
             Decision::Queue { .. } => "queue",
-            Decision::Explain(_) => "explain",
+            Decision::Explain { .. } => "explain",
             Decision::Acknowledge => "acknowledge",
             Decision::Assign(_) => "assign",
             Decision::Requeue { .. } => "requeue",
@@ -94,6 +94,8 @@ pub(crate) struct Seat {
     pub(crate) pool: Key,
     pub(crate) worker: String,
     pub(crate) uid: Uid,
+    /// How long such a job runs there as a rule.
+    pub(crate) done_in: Option<SignedDuration>,
 }
 
 /// Why a job waits, for the condition `Scheduled`.

@@ -54,6 +54,7 @@ fn waits_for_workers() -> Situation {
     let held = Held { since: start(), from_the_start: true };
     Situation {
         waiting: Ok(waiting),
+        done_in: None,
         worker: Fate::Alive,
         worker_taken: false,
         held,
@@ -139,7 +140,7 @@ fn a_failed_attempt_is_followed_by_another_after_a_delay_and_no_sooner() {
     );
     assert!(matches!(
         job(&backing_off, &waits_for_workers(), until),
-        Decision::Explain(_) | Decision::Queue { .. }
+        Decision::Explain { .. } | Decision::Queue { .. }
     ));
 }
 
@@ -217,7 +218,7 @@ fn a_job_waits_for_its_worker_only_from_when_it_was_resumed() {
     let resumed = Job::new(object.clone()).unwrap();
     let now = seconds_after(start(), 3600);
     let decision = job(&resumed, &waits_for_workers(), now);
-    assert!(matches!(decision, Decision::Explain(_)), "{decision:?}");
+    assert!(matches!(decision, Decision::Explain { .. }), "{decision:?}");
     let waiting = decided(&resumed, &decision, now);
     let decision = job(&waiting, &waits_for_workers(), now);
     assert_eq!(decision, Decision::Queue { until: Some(seconds_after(now, 60)) });
@@ -233,7 +234,7 @@ fn waiting_is_explained_once_and_again_only_when_somebody_must_act() {
     assert_eq!(job(&explained, &starting, now), Decision::Queue { until: None });
     let stuck = Waiting { reason: reason::PODS_NOT_STARTING, message: "ImagePullBackOff".into() };
     let stuck = Situation { waiting: Ok(stuck.clone()), ..waits_for_workers() };
-    assert!(matches!(job(&explained, &stuck, now), Decision::Explain(_)));
+    assert!(matches!(job(&explained, &stuck, now), Decision::Explain { .. }));
 }
 
 #[test]
@@ -421,7 +422,7 @@ fn ends_and_stays_ended(
         let runs = current.phase() == Phase::Processing && current.assignment().is_some();
         if let Decision::Queue { .. } = decision {
             let (pool, worker, uid) = (Key::new("a", "image"), "image-1".into(), "pod-1".into());
-            decision = Decision::Assign(Seat { pool, worker, uid });
+            decision = Decision::Assign(Seat { pool, worker, uid, done_in: None });
         } else if runs && matches!(decision, Decision::Idle { .. }) {
             match blows.next() {
                 Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),
@@ -513,7 +514,7 @@ fn a_retry_or_a_change_is_explained_only_where_no_worker_takes_the_job_in_a_mome
     };
     let moment = seconds_after(again, 1);
     assert_eq!(job(&backing_off, &waits_for_workers(), again), Decision::Queue { until: Some(moment) });
-    assert!(matches!(job(&backing_off, &waits_for_workers(), moment), Decision::Explain(_)));
+    assert!(matches!(job(&backing_off, &waits_for_workers(), moment), Decision::Explain { .. }));
 
     let mut object = object(json!({"suspend": true}));
     let fresh = Job::new(object.clone()).unwrap();

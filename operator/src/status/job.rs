@@ -1,13 +1,14 @@
 //! A job's status after a decision.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use trellis_crds::conditions::{
     self, ACCEPTED, NewCondition, READY, RECONCILING, SCHEDULED, STALLED, SUSPENDED, reason,
 };
 use trellis_crds::{Assignment, Attempt, GenerationJobStatus, JobError, Outcome, Phase};
 
 use crate::plan::{Decision, Seat, Waiting, retry_delay};
+use crate::time;
 use crate::validate::Job;
 
 /// The status that `decision` asks to be written; `None` where it asks for none.
@@ -21,7 +22,7 @@ pub(crate) fn after(job: &Job, decision: &Decision, now: Timestamp) -> Option<Ge
         | Decision::Unlabel
         | Decision::Delete => return None,
         Decision::Acknowledge => {}
-        Decision::Explain(waiting) => draft.wait(waiting),
+        Decision::Explain { waiting, done_in } => draft.explain(waiting, *done_in),
         Decision::Assign(seat) => draft.assign(seat),
         Decision::Requeue { attempt, reason } => draft.requeue(attempt, reason),
         Decision::Retry { attempt } => draft.retry(attempt),
@@ -68,6 +69,17 @@ impl<'a> Draft<'a> {
         self.set(RECONCILING, true, reason::PENDING, "The job waits for a worker.");
     }
 
+    fn explain(&mut self, waiting: &Waiting, done_in: Option<SignedDuration>) {
+        self.wait(waiting);
+        if self.status.estimated_completion_time.is_none() {
+            self.estimate(done_in);
+        }
+    }
+
+    fn estimate(&mut self, done_in: Option<SignedDuration>) {
+        self.status.estimated_completion_time = done_in.map(|rest| MicroTime(time::after(self.now, rest)));
+    }
+
     fn assign(&mut self, seat: &Seat) {
         let own = seat.pool.namespace == self.job.identity.key.namespace;
         let assignment = Assignment {
@@ -79,6 +91,7 @@ impl<'a> Draft<'a> {
         };
         self.status.phase = Some(Phase::Processing);
         self.status.progress = None;
+        self.estimate(seat.done_in);
         self.accept();
         let message = format!("Attempt {} is on worker {}.", assignment.attempt, seat.worker);
         self.status.assignment = Some(assignment);
@@ -94,6 +107,7 @@ impl<'a> Draft<'a> {
         }
         self.status.assignment = None;
         self.status.progress = None;
+        self.status.estimated_completion_time = None;
     }
 
     /// Keeps a record of the job's last attempt, and the name of the worker that had it.
@@ -134,6 +148,7 @@ impl<'a> Draft<'a> {
             self.take_back(attempt);
         }
         let message = "spec.suspend holds the job back; set it to false to go on.";
+        self.status.estimated_completion_time = None;
         self.status.phase = Some(Phase::Pending);
         self.accept();
         for kind in [SCHEDULED, READY, RECONCILING] {
@@ -163,6 +178,7 @@ impl<'a> Draft<'a> {
     fn end(&mut self, phase: Phase, why: &str, message: &str) {
         self.status.phase = Some(phase);
         self.status.completion_time = Some(MicroTime(self.now));
+        self.status.estimated_completion_time = None;
         self.accept();
         self.set(READY, false, why, message);
         self.set(RECONCILING, false, why, message);

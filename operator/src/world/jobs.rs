@@ -201,6 +201,7 @@ impl World {
                 Some(Err(no_pool)) => Err(no_pool.clone()),
                 None => Ok(Waiting { reason: "", message: String::new() }),
             },
+            done_in: pool.as_ref().and_then(|pool| self.done_in(pool.as_ref().ok()?)),
             worker: self.fate(entry),
             worker_taken: self.is_behind_another(entry),
             held: entry.held,
@@ -217,7 +218,7 @@ impl World {
     fn place(&mut self, job: &Job, pool: Option<Key>, decision: Decision, now: Timestamp, batch: &mut Batch) {
         let uid = &job.identity.uid;
         match &decision {
-            Decision::Queue { .. } | Decision::Explain(_) => self.enqueue(job, pool),
+            Decision::Queue { .. } | Decision::Explain { .. } => self.enqueue(job, pool),
             _ => self.dequeue(uid),
         }
         let until = match &decision {
@@ -228,7 +229,7 @@ impl World {
         match &decision {
             Decision::Settled | Decision::Idle { .. } | Decision::Queue { .. } => return,
             // It can wait, and what others wait for cannot.
-            Decision::Explain(_) if batch.is_busy() => {
+            Decision::Explain { .. } if batch.is_busy() => {
                 let since = self.jobs.get(uid).map_or(now, |entry| entry.waiting_since);
                 self.unexplained.insert((since, uid.clone()));
                 return;
@@ -243,14 +244,23 @@ impl World {
     }
 
     /// Gives a queued job to an idle worker. Both are taken from now on, before the write is under way.
-    pub(super) fn assign(&mut self, uid: &Uid, seat: Seat, now: Timestamp, batch: &mut Batch) {
+    pub(super) fn assign(&mut self, uid: &Uid, mut seat: Seat, now: Timestamp, batch: &mut Batch) {
         let Some(entry) = self.jobs.get(uid) else { return };
         let job = entry.job.clone();
         self.metrics.queue_seconds.observe(now.duration_since(entry.waiting_since).as_secs_f64());
         self.dequeue(uid);
         self.hold(uid, Some(seat.uid.clone()), true, now);
         self.timers.set(Subject::Job(uid.clone()), None);
+        seat.done_in = self.index(&seat.pool).runs.median();
         self.write(&job, Decision::Assign(seat), now, batch);
+    }
+
+    /// How long a job that comes to the end of the queue takes until it is done, as a rule. How long workers take to start is not known.
+    fn done_in(&self, pool: &Key) -> Option<SignedDuration> {
+        let index = self.indexes.get(pool)?;
+        let run = index.runs.median()?;
+        let ahead = index.queue.len().checked_div(index.ready_workers())?;
+        Some(run.saturating_mul(i32::try_from(ahead).ok()?.saturating_add(1)))
     }
 
     fn fate(&self, entry: &JobEntry) -> Fate {

@@ -544,7 +544,7 @@ fn a_job_that_a_former_leader_gave_to_a_worker_that_has_one_is_taken_back() {
 }
 
 fn explains(action: &Action) -> bool {
-    matches!(action, Action::Decide { decision: Decision::Explain(_), .. })
+    matches!(action, Action::Decide { decision: Decision::Explain { .. }, .. })
 }
 
 #[test]
@@ -656,4 +656,36 @@ fn of_the_jobs_that_completed_a_namespace_keeps_as_many_as_its_limit() {
     }
     let ended: Vec<_> = sim.jobs.values().filter(|job| job.is_finished()).collect();
     assert_eq!(ended.len(), 1, "{:?}", sim.jobs.keys());
+}
+
+#[test]
+fn an_estimate_comes_from_the_last_runs_and_costs_no_write_of_its_own() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.pool.spec.replicas.max = 1;
+    sim.restart();
+    let estimate = |sim: &Sim, n: usize| {
+        let status = sim.jobs.values().nth(n).unwrap().status.clone().unwrap();
+        status.estimated_completion_time.map(|time| time.0)
+    };
+    assert_eq!(estimate(&sim, 0), None, "nothing is known yet");
+    sim.elapse(30);
+    sim.report(0, Outcome::Succeeded, None);
+    sim.quiesce();
+    let (begin, writes) = (sim.now, sim.writes);
+    (0..3).for_each(|_| sim.create_job(0));
+    sim.quiesce();
+    sim.elapse(1);
+    sim.quiesce();
+    let phases: Vec<_> = sim.jobs.values().map(GenerationJob::phase).collect();
+    let of = |phase| (0..4).filter(|n| phases[*n] == phase).collect::<Vec<_>>();
+    let (runs, wait) = (of(Phase::Processing), of(Phase::Pending));
+    assert_eq!(estimate(&sim, runs[0]), Some(seconds_after(begin, 30)));
+    // Two that wait, for one worker.
+    assert_eq!(estimate(&sim, wait[0]), Some(seconds_after(begin, 1 + 30 * 3)));
+    assert_eq!(sim.requests.len(), 0);
+    // One assignment, two explanations, and the pool's status.
+    assert!(sim.writes <= writes + 4, "{} writes", sim.writes - writes);
+    sim.with_job(wait[0], |job| Some(respec(job, |spec| spec.suspend = true)));
+    sim.quiesce();
+    assert_eq!(estimate(&sim, wait[0]), None);
 }

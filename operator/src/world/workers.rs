@@ -221,7 +221,12 @@ impl World {
     /// The worker as a seat for a job.
     pub(super) fn seat(&self, uid: &Uid, pool: &Key) -> Option<Seat> {
         let worker = &self.workers.get(uid)?.worker;
-        Some(Seat { pool: pool.clone(), worker: worker.identity.key.name.clone(), uid: uid.clone() })
+        Some(Seat {
+            pool: pool.clone(),
+            worker: worker.identity.key.name.clone(),
+            uid: uid.clone(),
+            done_in: None,
+        })
     }
 }
 

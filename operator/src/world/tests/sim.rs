@@ -260,7 +260,7 @@ impl Sim {
             status.record_attempt(Attempt {
                 number,
                 worker,
-                start,
+                start: start.clone(),
                 end: now.clone(),
                 outcome,
                 reason,
@@ -268,6 +268,7 @@ impl Sim {
             });
             if outcome == Outcome::Succeeded {
                 status.phase = Some(Phase::Completed);
+                status.start_time = Some(start.clone());
                 status.completion_time = Some(now);
             }
             Some(job)
@@ -332,6 +333,7 @@ impl Sim {
             pool: Key::new("a", "image"),
             worker: name,
             uid: pod.metadata.uid.as_deref().unwrap().into(),
+            done_in: None,
         };
         let job = Job::new(object).unwrap();
         self.intruders.insert(job.identity.key.name.clone());
