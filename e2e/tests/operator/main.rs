@@ -277,6 +277,31 @@ async fn kubectl_scale_sets_how_many_workers_are_kept() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_pool_of_a_kueue_queue_labels_its_pods_and_waits_for_quota() -> Result<()> {
+    let pool = json!({"replicas": {"max": 1}, "queueName": "gpus", "template": {
+        "metadata": {"labels": {"start": "never"}},
+        "spec": {
+            "schedulingGates": [{"name": "kueue.x-k8s.io/admission"}],
+            "containers": [{"name": "worker", "image": "worker:test"}],
+        },
+    }});
+    let (fixture, operator, _workers) = Fixture::running("kueue", pool).await?;
+    fixture.create_job("cup", "complete", json!({})).await?;
+    let pod = fixture.worker_pods(1).await?.remove(0);
+    assert_eq!(pod.labels()["kueue.x-k8s.io/queue-name"], "gpus");
+    let told = |job: &GenerationJob| reason_of(job, SCHEDULED).as_deref() == Some("WaitingForQuota");
+    fixture.job("cup", "told that it waits for quota", told).await?;
+    let waits = |pool: &WorkerPool| {
+        let conditions = pool.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        conditions::get(conditions, READY).is_some_and(|ready| ready.reason == "WaitingForQuota")
+            && !conditions::is_true(conditions, STALLED)
+    };
+    fixture.pool("waiting for quota", waits).await?;
+    operator.stop().await?;
+    fixture.namespace.delete().await
+}
+
+#[tokio::test]
 async fn jobs_learn_why_workers_cannot_start() -> Result<()> {
     let pool = json!({"replicas": {"max": 1}, "template": {
         "metadata": {"labels": {"start": "never"}},

@@ -45,6 +45,10 @@ pub(super) enum Ending {
     Crash(Crash),
 }
 
+/// Conditions of a pod that is about to be taken away: Kubernetes' own, and that which Kueue sets on pods that it preempts, before it
+/// deletes them. <https://github.com/kubernetes-sigs/kueue/blob/main/pkg/controller/jobs/pod/pod_controller.go>
+const TARGETS: [&str; 2] = ["DisruptionTarget", "TerminationTarget"];
+
 /// Reasons in a pod's status for which its node ended it, or did not take it back after a restart. Evictions are apart: some are the pod's own
 /// doing. <https://github.com/kubernetes/kubernetes/tree/master/pkg/kubelet>: `lifecycle/predicate.go`, `nodeshutdown`, `preemption`
 const BY_THE_NODE: [&str; 9] = [
@@ -88,8 +92,8 @@ pub(super) fn ending(pod: &Pod, over: bool) -> Option<Ending> {
 /// What took the pod away, by the condition for that or by the reason of its status.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
 fn taken_away(pod: &Pod, over: bool, terminated: Option<&ContainerStateTerminated>) -> Option<String> {
-    if let Some(disrupted) = condition(pod, "DisruptionTarget").filter(|condition| condition.status == "True")
-    {
+    let targets = TARGETS.iter().filter_map(|kind| condition(pod, kind));
+    if let Some(disrupted) = targets.into_iter().find(|condition| condition.status == "True") {
         return Some(sentence(disrupted.reason.as_deref(), disrupted.message.as_deref()));
     }
     if let Some(unseen) = terminated.filter(|ended| ended.reason.as_deref() == Some(END_UNSEEN)) {
@@ -222,11 +226,14 @@ mod tests {
         let restarted =
             json!({"phase": "Failed", "containerStatuses": container(137, "ContainerStatusUnknown")});
         assert!(matches!(ending(restarted), Ending::Disruption(_)));
-        let preempted = json!({"phase": "Running", "conditions": [
-            {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"},
-            {"type": "Ready", "status": "True"},
-        ]});
-        assert!(matches!(ending(preempted), Ending::Disruption(_)));
+        for (kind, reason) in
+            [("DisruptionTarget", "PreemptionByScheduler"), ("TerminationTarget", "WorkloadEvicted")]
+        {
+            let preempted = json!({"phase": "Running", "conditions": [
+                {"type": kind, "status": "True", "reason": reason}, {"type": "Ready", "status": "True"},
+            ]});
+            assert!(matches!(ending(preempted), Ending::Disruption(_)), "{kind}");
+        }
     }
 
     #[test]
