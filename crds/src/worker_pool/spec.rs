@@ -69,7 +69,7 @@ pub struct WorkerPoolSpec {
     pub model: String,
 
     /// Where the model folder is, the one with `pipeline.json` and `ckpts/`: `gs://bucket/prefix` or `file:///path` in the
-    /// worker's file system. Each node keeps a copy. Example: `gs://my-bucket/models/TRELLIS-image-large`.
+    /// worker's file system. Workers keep a copy in `/var/cache/trellis`, together where the template mounts the same volume there. Example: `gs://my-bucket/models/TRELLIS-image-large`.
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(
         validation = Rule::new("self.matches('^(gs://[^/]+/.+|file:///.+)$')")
