@@ -57,6 +57,7 @@ pub const PROGRAMS: &[Program] = &[
     program("kstatus", "kstatus", "trellis3d.dev/tools/kstatus"),
     program("lua", "lua", "trellis3d.dev/tools/lua"),
     program("flux", "kustomize-controller", "github.com/fluxcd/kustomize-controller"),
+    program("prometheus", "promtool", "github.com/prometheus/prometheus/cmd/promtool"),
 ];
 
 /// The path of the program called `name`, built first if it is not there yet.

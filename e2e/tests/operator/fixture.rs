@@ -65,9 +65,10 @@ impl Fixture {
         Ok((fixture, operator, workers))
     }
 
-    pub(crate) fn operator(&self, replica: &str) -> Operator {
+    /// How an operator runs for this namespace alone.
+    pub(crate) fn settings(&self, replica: &str) -> Settings {
         let namespace = self.namespace.name();
-        let settings = Settings {
+        Settings {
             operator_namespace: namespace.into(),
             pod_name: replica.into(),
             lease_name: "operator".into(),
@@ -79,7 +80,11 @@ impl Fixture {
             watch_namespace: Some(namespace.into()),
             history_completed: None,
             history_failed: None,
-        };
+        }
+    }
+
+    pub(crate) fn operator(&self, replica: &str) -> Operator {
+        let settings = self.settings(replica);
         let (shutdown, stopped) = oneshot::channel::<()>();
         let stopped = async move { _ = stopped.await };
         let task = tokio::spawn(trellis_operator::run(self.client.clone(), settings, stopped));

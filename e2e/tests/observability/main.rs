@@ -1,0 +1,11 @@
+//! What people watch the service by: the chart's rules and dashboard, and what the programs export for them.
+
+#[expect(dead_code, reason = "the tests of the operator need more of it")]
+#[path = "../operator/fixture.rs"]
+mod fixture;
+mod metrics;
+mod rules;
+mod shipped;
+#[expect(dead_code, reason = "the tests of the operator need more of it")]
+#[path = "../operator/workers.rs"]
+mod workers;
