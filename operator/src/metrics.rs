@@ -1,20 +1,20 @@
 //! The operator's metrics, listed in `docs/monitoring.md`. Every label has few values.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+mod pools;
+mod registrar;
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, exponential_buckets,
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    exponential_buckets,
 };
 use trellis_crds::{Attempt, FailureReason, GenerationJobStatus, Outcome};
 
 use crate::key::Key;
+use pools::Pools;
+use registrar::Registrar;
 
-/// How many pools have series of their own.
-const MOST_POOLS: usize = 200;
-/// The pool of what is counted for pools beyond [`MOST_POOLS`], and the stage of workers that are newer than this program.
+/// The pool of what is counted for pools without series of their own, and the stage of workers that are newer than this program.
 const OTHER: &str = "other";
 /// The stages of a job, as workers name them.
 const STAGES: [&str; 11] = [
@@ -225,81 +225,11 @@ fn unix(time: Timestamp) -> f64 {
     time.as_duration().as_secs_f64()
 }
 
-/// Names the pools that have series of their own, the first [`MOST_POOLS`]: whoever may create pools must not fill the memory of
-/// Prometheus.
-#[derive(Clone, Debug, Default)]
-struct Pools(Arc<Mutex<HashSet<Key>>>);
-
-impl Pools {
-    fn label(&self, pool: &Key) -> Option<String> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(pool) {
-            if known.len() >= MOST_POOLS {
-                return None;
-            }
-            known.insert(pool.clone());
-        }
-        Some(pool.to_string())
-    }
-
-    fn forget(&self, pool: &Key) -> Option<String> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.remove(pool).then(|| pool.to_string())
-    }
-}
-
-/// Makes metrics and registers them under the operator's prefix.
-struct Registrar<'a>(&'a Registry);
-
-impl Registrar<'_> {
-    fn opts(name: &str, help: &str) -> Opts {
-        Opts::new(format!("trellis_operator_{name}"), help)
-    }
-
-    fn add<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        metric: Result<C, prometheus::Error>,
-    ) -> Result<C, prometheus::Error> {
-        let metric = metric?;
-        self.0.register(Box::new(metric.clone())).map(|()| metric)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        self.add(IntGauge::with_opts(Self::opts(name, help)))
-    }
-
-    fn count(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        self.add(IntCounter::with_opts(Self::opts(name, help)))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.add(IntGaugeVec::new(Self::opts(name, help), labels))
-    }
-
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-        self.add(GaugeVec::new(Self::opts(name, help), labels))
-    }
-
-    fn counts(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.add(IntCounterVec::new(Self::opts(name, help), labels))
-    }
-
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: &[f64],
-    ) -> Result<HistogramVec, prometheus::Error> {
-        let opts = HistogramOpts::from(Self::opts(name, help)).buckets(buckets.to_vec());
-        self.add(HistogramVec::new(opts, labels))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::pools::MOST_POOLS;
     use super::*;
 
     fn series(registry: &Registry, name: &str) -> usize {

@@ -6,12 +6,15 @@ mod durations;
 mod history;
 mod jobs;
 mod notices;
+mod pairing;
 mod pool_index;
 mod pools;
 mod relist;
+mod scaling;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiting;
 mod workers;
 mod writes;
 
