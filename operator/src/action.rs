@@ -5,7 +5,7 @@ use kube::Resource as _;
 use kube::runtime::events::EventType;
 use trellis_crds::WorkerPoolStatus;
 
-use crate::apply::ApplyError;
+use crate::apply::{ApplyError, Unanswered};
 use crate::key::{Key, Uid};
 use crate::plan::Decision;
 use crate::validate::{Job, Pool, Worker};
@@ -47,7 +47,25 @@ pub(crate) enum Applied {
         pool: Key,
         result: Result<Pool, ApplyError>,
     },
-    Announced,
+    Announced {
+        result: Result<(), ApplyError>,
+    },
+}
+
+impl Applied {
+    /// How the API server failed to answer as it should, where it did.
+    pub(crate) fn unanswered(&self) -> Option<&Unanswered> {
+        let error = match self {
+            Applied::Decided { result, .. } => result.as_ref().err(),
+            Applied::WorkerCreated { result, .. } => result.as_ref().err(),
+            Applied::WorkerDeleted { result, .. } | Applied::Announced { result } => result.as_ref().err(),
+            Applied::PoolReported { result, .. } => result.as_ref().err(),
+        };
+        match error {
+            Some(ApplyError::Unknown(unanswered)) => Some(unanswered),
+            _ => None,
+        }
+    }
 }
 
 /// A job as the API server has it now.

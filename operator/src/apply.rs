@@ -151,7 +151,7 @@ impl Applier {
                 let result = self.publish(&notice).await;
                 let about = Key::new("", notice.about.name.unwrap_or_default());
                 self.record("announce", start, &result, &about);
-                Applied::Announced
+                Applied::Announced { result }
             }
         }
     }

@@ -15,6 +15,7 @@ mod metrics;
 mod observe;
 mod plan;
 mod pod;
+mod pressure;
 mod run;
 mod scheduler;
 mod settings;

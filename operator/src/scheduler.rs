@@ -17,9 +17,10 @@ use crate::client::WatchProgress;
 use crate::leader::Role;
 use crate::metrics::Metrics;
 use crate::observe::{Observed, Scope};
+use crate::pressure::Pressure;
 use crate::settings::Settings;
 use crate::time::Clock;
-use crate::world::{Batch, MOST_IN_FLIGHT, World};
+use crate::world::{Batch, World};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the process is taken for live after a heartbeat.
@@ -60,8 +61,10 @@ impl Scheduler {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut writes = FuturesUnordered::new();
         let mut catch_up: BoxFuture<'static, Vec<Observed>> = pending().boxed();
+        let mut pressure = Pressure::new();
         let mut term = Term::Standby;
         loop {
+            let wake = next_look(&world, &pressure, writes.len(), self.clock.now());
             tokio::select! {
                 () = stop.cancelled() => break,
                 Ok(()) = self.role.changed() => {
@@ -79,10 +82,12 @@ impl Scheduler {
                     }
                 }
                 Some(news) = observed.next() => world.observe(news, self.clock.now()),
-                Some(applied) = writes.next(), if !writes.is_empty() => world.settle(applied, self.clock.now()),
+                Some(applied) = writes.next(), if !writes.is_empty() => {
+                    pressure.note(&applied, self.clock.now());
+                    world.settle(applied, self.clock.now());
+                }
                 _ = heartbeat.tick() => self.vouch(),
-                // Without room for a write nothing is planned, so that a time that has come would come again at once.
-                () = until(&clock, world.next_time()), if term == Term::Leads && writes.len() < MOST_IN_FLIGHT => {}
+                () = until(&clock, wake), if term == Term::Leads => {}
             }
             if term == Term::Elected && world.may_catch_up() {
                 world.begin_catch_up();
@@ -92,7 +97,7 @@ impl Scheduler {
             if world.is_complete() {
                 self.health.set_ready();
                 if term == Term::Leads {
-                    let actions = self.plan(&mut world, writes.len());
+                    let actions = self.plan(&mut world, &pressure, writes.len());
                     writes.extend(actions.into_iter().map(|action| self.apply(action)));
                 }
             }
@@ -138,12 +143,13 @@ impl Scheduler {
         .boxed()
     }
 
-    fn plan(&self, world: &mut World, in_flight: usize) -> Vec<Action> {
-        if in_flight >= MOST_IN_FLIGHT {
+    fn plan(&self, world: &mut World, pressure: &Pressure, in_flight: usize) -> Vec<Action> {
+        let most = pressure.most(self.clock.now());
+        if in_flight >= most {
             return Vec::new();
         }
         let start = Instant::now();
-        let mut batch = Batch::new(in_flight);
+        let mut batch = Batch::new(in_flight, most);
         world.plan(self.clock.now(), &mut batch);
         self.metrics.plan_seconds.observe(start.elapsed().as_secs_f64());
         batch.into_actions()
@@ -160,6 +166,12 @@ impl Scheduler {
             self.health.keep_alive(ALIVE);
         }
     }
+}
+
+/// When to plan again though nothing happens. Without room for a request nothing is planned, so that a time that has come would come again at
+/// once.
+fn next_look(world: &World, pressure: &Pressure, in_flight: usize, now: Timestamp) -> Option<Timestamp> {
+    pressure.pause_ends(now).or_else(|| world.next_time().filter(|_| in_flight < pressure.most(now)))
 }
 
 async fn until(clock: &Clock, time: Option<Timestamp>) {

@@ -84,10 +84,15 @@ impl Fixture {
     }
 
     pub(crate) fn operator(&self, replica: &str) -> Operator {
+        self.operator_with(self.client.clone(), replica)
+    }
+
+    /// An operator that reaches the API server through `client`.
+    pub(crate) fn operator_with(&self, client: Client, replica: &str) -> Operator {
         let settings = self.settings(replica);
         let (shutdown, stopped) = oneshot::channel::<()>();
         let stopped = async move { _ = stopped.await };
-        let task = tokio::spawn(trellis_operator::run(self.client.clone(), settings, stopped));
+        let task = tokio::spawn(trellis_operator::run(client, settings, stopped));
         Operator { task, shutdown }
     }
 

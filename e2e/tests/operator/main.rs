@@ -1,6 +1,7 @@
 //! The operator against a real API server, with workers that are played.
 
 mod fixture;
+mod pressure;
 mod workers;
 
 use std::time::{Duration, Instant};

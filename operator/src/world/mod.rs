@@ -18,7 +18,7 @@ mod waiting;
 mod workers;
 mod writes;
 
-pub(crate) use batch::{Batch, MOST_IN_FLIGHT};
+pub(crate) use batch::Batch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -157,7 +157,7 @@ impl World {
     /// Takes in what came of an action.
     pub(crate) fn settle(&mut self, applied: Applied, now: Timestamp) {
         match applied {
-            Applied::Announced => self.notices.published(),
+            Applied::Announced { .. } => self.notices.published(),
             Applied::Decided { uid, result, notice } => {
                 self.decision_ended(&uid, result, now);
                 notice.into_iter().for_each(|notice| self.announce(notice));

@@ -19,6 +19,7 @@ use super::*;
 use crate::apply::ApplyError;
 use crate::observe::Observed;
 use crate::plan::Decision;
+use crate::pressure::MOST_IN_FLIGHT;
 use crate::time::seconds_after;
 use sim::{MAX_WORKERS, SURGE, Sim, in_state, is_over, respec};
 

@@ -17,6 +17,7 @@ use crate::action::Stored;
 use crate::apply::ApplyError;
 use crate::observe::Observed;
 use crate::plan::{Decision, Seat};
+use crate::pressure::MOST_IN_FLIGHT;
 use crate::status;
 use crate::time::{Reading, seconds_after};
 use crate::validate::{Job, Worker};
@@ -171,7 +172,7 @@ impl Sim {
     }
 
     pub(super) fn plan(&mut self) {
-        let mut batch = Batch::new(self.requests.len());
+        let mut batch = Batch::new(self.requests.len(), MOST_IN_FLIGHT);
         if self.requests.len() < MOST_IN_FLIGHT && self.caught_up.is_none() {
             self.world.plan(self.now, &mut batch);
         }
@@ -361,14 +362,14 @@ impl Sim {
             Action::ReportPool { pool, .. } => {
                 Applied::PoolReported { pool: pool.identity.key, result: Err(unknown()) }
             }
-            Action::Announce(_) => Applied::Announced,
+            Action::Announce(_) => Applied::Announced { result: Ok(()) },
         };
         self.world.settle(applied, self.now);
     }
 
     pub(super) fn carry_out(&mut self, request: Action) -> Applied {
         match request {
-            Action::Announce(_) => Applied::Announced,
+            Action::Announce(_) => Applied::Announced { result: Ok(()) },
             Action::Decide { job, decision } => {
                 let result = self.decide(&job, &decision);
                 Applied::Decided { uid: job.identity.uid, result, notice: None }
