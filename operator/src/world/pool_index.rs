@@ -271,7 +271,8 @@ impl PoolIndex {
             draining: self.draining,
             queued: self.to_run(),
             stuck: self.troubles.keys().chain(&self.gated).cloned().collect(),
-            coming: self.coming(),
+            // While creations are under way, some that the watch showed already are counted twice: none is too many.
+            coming: if self.creating == 0 { self.coming() } else { Vec::new() },
             idle: &self.idle,
             outdated: &self.outdated,
             run: self.runs.median(),

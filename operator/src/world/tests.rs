@@ -335,6 +335,23 @@ fn an_answer_that_comes_after_the_workers_end_brings_it_not_back() {
 }
 
 #[test]
+fn a_worker_that_the_watch_shows_before_its_creation_is_answered_is_not_too_many() {
+    let mut sim = Sim::new();
+    sim.pool.spec.replicas.max = 1;
+    sim.restart();
+    sim.create_job(0);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    let answer = sim.carry_out_the(creates);
+    sim.deliver(usize::MAX);
+    sim.plan();
+    assert!(!sim.asks_for(deletes), "{:?}", sim.requests);
+    sim.world.settle(answer, sim.now);
+    sim.plan();
+    assert!(!sim.asks_for(deletes) && !sim.asks_for(creates), "{:?}", sim.requests);
+}
+
+#[test]
 fn a_worker_that_cannot_be_deleted_is_not_asked_for_at_once_again() {
     let mut sim = Sim::with_a_job_that_runs();
     sim.report(0, Outcome::Succeeded, None);
