@@ -64,11 +64,15 @@ impl Reading {
         after(self.time, elapsed.saturating_add(self.error.clamp(-most, most)))
     }
 
-    /// Takes in what time it is by the API server. The first time is taken as it is: nothing was decided by another.
+    /// Takes in what time it is by the API server. A wrong clock is set at once the first time: nothing was decided by it.
     pub(crate) fn steer(&mut self, server: Timestamp, instant: Instant) {
-        let time = if self.is_set { self.at(instant) } else { server };
-        let error = server.duration_since(time);
-        let error = if error.abs() > SLACK { error } else { SignedDuration::ZERO };
+        let shown = self.at(instant);
+        let error = server.duration_since(shown);
+        let (time, error) = match error.abs() > SLACK {
+            true if self.is_set => (shown, error),
+            true => (server, SignedDuration::ZERO),
+            false => (shown, SignedDuration::ZERO),
+        };
         *self = Self { time, at: instant, error, is_set: true };
     }
 }
@@ -114,6 +118,15 @@ mod tests {
                 shown = now;
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_right_keeps_its_fractions_of_a_second() {
+        let instant = Instant::now();
+        let precise = "2026-01-01T00:00:00.7Z".parse().unwrap();
+        let mut clock = Reading::new(precise, instant);
+        clock.steer("2026-01-01T00:00:00Z".parse().unwrap(), instant);
+        assert_eq!(clock.at(instant), precise);
     }
 
     #[test]
