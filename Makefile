@@ -17,7 +17,7 @@ export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
 run = @cargo build --release --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-golden lint fmt bench bench-cluster up down status images crds setup env
+.PHONY: help demo test test-golden lint fmt bench bench-cluster bench-operator up down status images crds setup env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ bench: setup ## time the pipeline on the small model
 
 bench-cluster: setup ## time 20 warm jobs in the cluster that make demo leaves
 	$(call run,latency)
+
+bench-operator: setup ## time the operator with thousands of jobs on an API server of its own (ARGUMENTS="--help" tells what can be chosen)
+	@cargo build --release --workspace --bin trellis-operator --bin sim_workers
+	$(call run,bench_operator) $(ARGUMENTS)
 
 up: setup ## start the local cluster
 	$(call run,cluster) up

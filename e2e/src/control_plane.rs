@@ -118,6 +118,8 @@ impl ControlPlane {
             format!("--service-account-signing-key-file={}", pki("service-account.key")),
             format!("--audit-policy-file={}", self.folder.join("audit-policy.yaml").display()),
             format!("--audit-log-path={}", self.audit_log().display()),
+            // MiB. A log that were replaced in between would not be read to its end.
+            "--audit-log-maxsize=8192".to_owned(),
             "--profiling=false".to_owned(),
         ]
     }

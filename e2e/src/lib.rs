@@ -1,6 +1,7 @@
 //! The local Kubernetes cluster and the tests that need one.
 
 mod apiserver;
+pub mod bench;
 pub mod chart;
 pub mod cluster;
 mod command;

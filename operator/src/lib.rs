@@ -8,6 +8,8 @@
 
 mod action;
 mod apply;
+#[doc(hidden)]
+pub mod bench;
 mod client;
 mod key;
 mod leader;
