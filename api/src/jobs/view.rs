@@ -120,7 +120,7 @@ pub(crate) struct Progress {
 /// Why a job failed for good.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct JobError {
-    /// `InvalidInput`, `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed` or `DeadlineExceeded`.
+    /// `InvalidInput`, `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed`, `NoSignOfLife` or `DeadlineExceeded`.
     #[schema(example = "OutOfMemory")]
     pub code: String,
     /// What happened, and what to do.

@@ -39,10 +39,12 @@ impl Default for Circuit {
 impl Trial {
     /// Input that is no good and networks that fail say nothing about workers.
     pub(crate) fn of(attempt: &Attempt) -> Option<Self> {
-        use FailureReason::{Internal, OutOfMemory, WorkerCrashed};
+        use FailureReason::{Internal, NoSignOfLife, OutOfMemory, WorkerCrashed};
         match (attempt.outcome, attempt.reason) {
             (Outcome::Succeeded, _) => Some(Trial::Worked),
-            (Outcome::Failed, Some(Internal | OutOfMemory | WorkerCrashed)) => Some(Trial::Failed),
+            (Outcome::Failed, Some(Internal | NoSignOfLife | OutOfMemory | WorkerCrashed)) => {
+                Some(Trial::Failed)
+            }
             _ => None,
         }
     }

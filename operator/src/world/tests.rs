@@ -620,6 +620,31 @@ fn a_reason_for_waiting_is_told_when_it_stays_and_not_whenever_it_comes_and_goes
     assert_eq!(sim.requests.iter().filter(|action| explains(action)).count(), 10, "{:?}", sim.requests);
 }
 
+proptest! {
+    #[test]
+    fn a_job_is_passed_by_no_job_that_comes_more_minutes_later_than_its_priority_is_higher(
+        arrivals in vec((0..200_i32, -3..4_i32), 1..20),
+    ) {
+        let mut sim = Sim::new();
+        for (pause, priority) in arrivals {
+            sim.elapse(pause);
+            sim.create_job(priority);
+        }
+        sim.deliver(usize::MAX);
+        sim.plan();
+        let (_, index) = sim.world.indexes.first_key_value().unwrap();
+        let jobs: Vec<_> = index.queue.iter().map(|place| &sim.jobs[&*place.uid]).collect();
+        prop_assert_eq!(jobs.len(), sim.jobs.len());
+        for (n, job) in jobs.iter().enumerate() {
+            for passed in &jobs[n..] {
+                let created = |job: &GenerationJob| job.metadata.creation_timestamp.clone().unwrap().0;
+                let steps = job.spec.priority - passed.spec.priority;
+                prop_assert!(created(job) <= seconds_after(created(passed), 60 * steps));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_job_of_low_priority_starts_within_its_bound_whatever_comes_after() {
     let mut sim = Sim::with_a_job_that_runs();
