@@ -56,14 +56,11 @@ pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgre
             (client.clone(), metrics.clone(), progress.clone(), clock.clone());
         async move {
             let call = Call::of(&request);
-            let answer = tokio::time::timeout(CALL_TIMEOUT, send(client, request, call.verb)).await;
+            let answer = tokio::time::timeout(CALL_TIMEOUT, send(client, request, call.verb, &clock)).await;
             let answer = answer.unwrap_or_else(|elapsed| Err(elapsed.into()));
             let code =
                 answer.as_ref().map_or("none".to_owned(), |answer| answer.status().as_u16().to_string());
             metrics.api_requests.with_label_values(&[call.verb, call.resource, &code]).inc();
-            if let Some(time) = answer.as_ref().ok().and_then(time_of) {
-                clock.steer(time);
-            }
             if matches!(call.verb, "list" | "watch")
                 && answer.as_ref().is_ok_and(|answer| answer.status().is_success())
             {
@@ -76,9 +73,17 @@ pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgre
     Client::new(service, namespace)
 }
 
-/// Sends the request; reads the whole answer, unless it is a watch's.
-async fn send(client: Client, request: Request<Body>, verb: &str) -> Result<Response<Body>, BoxError> {
+/// Sends the request; reads the whole answer, unless it is a watch's. The answer's time is that of its beginning.
+async fn send(
+    client: Client,
+    request: Request<Body>,
+    verb: &str,
+    clock: &Clock,
+) -> Result<Response<Body>, BoxError> {
     let response = client.send(request).await?;
+    if let Some(time) = time_of(&response) {
+        clock.steer(time);
+    }
     if verb == "watch" {
         return Ok(response);
     }
