@@ -16,6 +16,7 @@ use crate::action::{Action, Applied, Stored};
 use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::plan::Decision;
+use crate::pressure::MOST_IN_FLIGHT;
 use crate::settings::Settings;
 use crate::status;
 use crate::validate::{Job, Pool};
@@ -113,7 +114,7 @@ impl Bench {
     fn plan(&mut self) -> Option<GenerationJob> {
         let mut assigned = None;
         loop {
-            let mut batch = Batch::new(0);
+            let mut batch = Batch::new(0, MOST_IN_FLIGHT);
             self.world.plan(self.now, &mut batch);
             let actions = batch.into_actions();
             if actions.is_empty() {
@@ -147,7 +148,7 @@ impl Bench {
                 let result = Ok(Pool::new(object, &self.settings).expect("it was one before"));
                 Applied::PoolReported { pool: pool.identity.key, result }
             }
-            Action::Announce(_) => Applied::Announced,
+            Action::Announce(_) => Applied::Announced { result: Ok(()) },
             Action::CreateWorker { .. } | Action::DeleteWorker { .. } => {
                 unreachable!("the pool has its one worker")
             }
