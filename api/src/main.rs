@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use tokio::net::TcpListener;
 use trellis_api::{Key, Keys, Settings};
+use trellis_telemetry::Traces;
 
 /// REST facade over GenerationJobs.
 #[derive(Debug, Parser)]
@@ -72,12 +73,14 @@ fn hash_key(HashKey { user, namespace, id }: HashKey) -> anyhow::Result<()> {
 #[tokio::main]
 async fn run(serve: Serve) -> anyhow::Result<()> {
     trellis_telemetry::init_logs("trellis-api", &serve.log_level)?;
+    let traces = Traces::from_environment("trellis-api")?;
     let shutdown = trellis_telemetry::shutdown_signal()?;
     let client = kube::Client::try_default().await.context("cannot find out how to reach Kubernetes")?;
     let listener = TcpListener::bind(serve.listen)
         .await
         .with_context(|| format!("cannot listen on {}", serve.listen))?;
     tracing::info!(address = %serve.listen, "listening");
-    trellis_api::serve(listener, serve.settings, client, shutdown).await?;
-    Ok(())
+    let served = trellis_api::serve(listener, serve.settings, client, shutdown).await;
+    tokio::task::spawn_blocking(|| traces.end()).await?;
+    Ok(served?)
 }

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 use tracing::Instrument as _;
+use trellis_telemetry::{TraceParent, TraceSpan};
 use ulid::Ulid;
 
 use crate::problem::{Code, Problem};
@@ -40,7 +41,7 @@ impl Requests {
 
 /// Gives the request an id, logs and counts it. The log has the route's template and never the path or the query:
 /// those hold ids and may hold whatever a client mistyped.
-pub(crate) async fn observe(State(requests): State<Requests>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(requests): State<Requests>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = Ulid::generate().to_string();
     let method = match request.method().as_str() {
@@ -49,14 +50,21 @@ pub(crate) async fn observe(State(requests): State<Requests>, request: Request, 
     }
     .to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", request = id, method, route);
+    // Probes and scrapes come every few seconds for ever.
+    let routine = matches!(route.as_str(), "/livez" | "/readyz" | "/metrics");
+    let trace = (!routine).then(|| trace(&request, &method, &route));
+    let place = trace.as_ref().map(TraceSpan::place).unwrap_or_default();
+    let span = tracing::info_span!("request", request = id, method, route, trace = place.trace_id());
+    request.extensions_mut().insert(place);
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
     requests.0.with_label_values(&[&method, &route, &status.to_string()]).observe(elapsed.as_secs_f64());
-    // Probes and scrapes come every few seconds for ever.
-    if matches!(route.as_str(), "/livez" | "/readyz" | "/metrics") {
+    if let Some(trace) = trace {
+        trace.set("http.response.status_code", i64::from(status));
+    }
+    if routine {
         span.in_scope(|| tracing::debug!(status, milliseconds = elapsed.as_millis() as u64, "answered"));
     } else {
         span.in_scope(|| tracing::info!(status, milliseconds = elapsed.as_millis() as u64, "answered"));
@@ -65,6 +73,16 @@ pub(crate) async fn observe(State(requests): State<Requests>, request: Request, 
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response
+}
+
+/// The request's span, in the trace that the caller names.
+fn trace(request: &Request, method: &str, route: &str) -> TraceSpan {
+    let parent = request.headers().get("traceparent").and_then(|text| text.to_str().ok());
+    let trace =
+        TraceSpan::serve(format!("{method} {route}"), &TraceParent::parse(parent.unwrap_or_default()));
+    trace.set("http.request.method", method.to_owned());
+    trace.set("http.route", route.to_owned());
+    trace
 }
 
 /// Ends requests that take longer than a minute, a body that trickles in included.

@@ -10,6 +10,9 @@ pub const DEAD_LETTER: &str = "trellis3d.dev/dead-letter";
 /// The value of [`DEAD_LETTER`] by which somebody has a job tried again.
 pub const DEAD_LETTER_RETRY: &str = "retry";
 
+/// An annotation on a job: the W3C `traceparent` of the trace that it is part of. Operator and worker add their spans to it.
+pub const TRACEPARENT: &str = "trellis3d.dev/traceparent";
+
 /// The recommended label for an application's name.
 pub const NAME: &str = "app.kubernetes.io/name";
 /// The recommended label for a part of an application.

@@ -20,6 +20,7 @@ use crate::settings::Settings;
 use crate::status;
 use crate::text::clip;
 use crate::time::Clock;
+use crate::trace;
 use crate::validate::{Identity, Job, Pool, Worker};
 
 /// The name under which the operator publishes events.
@@ -164,11 +165,13 @@ impl Applier {
         self.metrics.decisions.with_label_values(&[decision.metric_label()]).inc();
         if let Decision::Assign(seat) = decision {
             self.metrics.count_assignment(&seat.pool);
+            trace::assigned(job, seat);
         }
         if let Some(attempt) = decision.ended_attempt() {
             self.metrics.count_attempt(attempt);
         }
-        tracing::info!(job = %job.identity.key, decision = decision.metric_label(), "decided");
+        let trace = trace::place(job).trace_id();
+        tracing::info!(job = %job.identity.key, decision = decision.metric_label(), trace, "decided");
         Ok(stored)
     }
 

@@ -24,6 +24,7 @@ mod settings;
 mod status;
 mod text;
 mod time;
+mod trace;
 mod validate;
 mod world;
 

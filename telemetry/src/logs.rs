@@ -1,16 +1,17 @@
-//! Logs: one JSON object a line on standard output, in the fields that Cloud Logging reads.
-//! <https://cloud.google.com/logging/docs/structured-logging>
+//! Logs: one JSON object a line on standard output, in the fields that Cloud Logging and Error Reporting read.
+//! <https://cloud.google.com/logging/docs/structured-logging>,
+//! <https://cloud.google.com/error-reporting/docs/formatting-error-messages>
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::TryInitError;
 
@@ -40,20 +41,66 @@ pub enum LogsError {
 /// When `level` cannot be parsed or the process has a logger already.
 pub fn init_logs(service: &'static str, level: &str) -> Result<(), LogsError> {
     use tracing_subscriber::util::SubscriberInitExt;
-    let filter =
-        EnvFilter::try_new(level).map_err(|source| LogsError::Level { level: level.into(), source })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .fmt_fields(JsonFields::new())
-        .event_format(CloudJson { service })
-        .finish()
-        .try_init()?;
+    subscriber(service, level, std::io::stdout)?.try_init()?;
     Ok(())
 }
+
+/// What [`init_logs`] starts, writing elsewhere.
+///
+/// # Errors
+/// When `level` cannot be parsed.
+pub fn subscriber<W>(
+    service: &'static str,
+    level: &str,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync + use<W>, LogsError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter =
+        EnvFilter::try_new(level).map_err(|source| LogsError::Level { level: level.into(), source })?;
+    let project = std::env::var("GOOGLE_CLOUD_PROJECT").ok().filter(|project| !project.is_empty());
+    Ok(tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .fmt_fields(JsonFields::new())
+        .event_format(CloudJson { service, project })
+        .with_writer(writer)
+        .finish())
+}
+
+/// The type by which Error Reporting knows what to count.
+const REPORTED_ERROR: &str =
+    "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent";
 
 /// Writes an event, with the fields of the spans around it, as one flat JSON object.
 struct CloudJson {
     service: &'static str,
+    /// The Google Cloud project of the traces, where it is known.
+    project: Option<String>,
+}
+
+impl CloudJson {
+    /// A trace's id, where a span around the event has it in its field `trace`, under the name that links the line to the trace.
+    fn link_trace(&self, line: &mut Map<String, Value>) {
+        if let Some(Value::String(trace)) = line.remove("trace") {
+            let name = match &self.project {
+                Some(project) => format!("projects/{project}/traces/{trace}"),
+                None => trace,
+            };
+            line.insert("logging.googleapis.com/trace".into(), name.into());
+        }
+    }
+
+    /// What Error Reporting asks of an error that has no stack trace.
+    fn report(&self, line: &mut Map<String, Value>, metadata: &Metadata<'_>) {
+        let place = json!({
+            "filePath": metadata.file(), "lineNumber": metadata.line(), "functionName": metadata.target(),
+        });
+        line.insert("@type".into(), REPORTED_ERROR.into());
+        line.insert("context".into(), json!({"reportLocation": place}));
+        let version = env!("CARGO_PKG_VERSION");
+        line.insert("serviceContext".into(), json!({"service": self.service, "version": version}));
+    }
 }
 
 impl<S> FormatEvent<S, JsonFields> for CloudJson
@@ -75,6 +122,10 @@ where
             }
         }
         event.record(&mut Fields(&mut line));
+        self.link_trace(&mut line);
+        if *event.metadata().level() == Level::ERROR {
+            self.report(&mut line, event.metadata());
+        }
         line.insert("severity".into(), severity(event.metadata().level()).into());
         line.insert("time".into(), now()?.into());
         line.insert("service".into(), self.service.into());
@@ -149,28 +200,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_line_carries_what_cloud_logging_reads_and_the_fields_around_it() {
+    /// What is logged while `work` runs.
+    fn logged(project: Option<&str>, work: impl FnOnce()) -> Vec<Value> {
         let sink = Sink::default();
         let writer = sink.clone();
         let subscriber = tracing_subscriber::fmt()
             .fmt_fields(JsonFields::new())
-            .event_format(CloudJson { service: "tester" })
+            .event_format(CloudJson { service: "tester", project: project.map(str::to_owned) })
             .with_writer(move || writer.clone())
             .finish();
-        tracing::subscriber::with_default(subscriber, || {
+        tracing::subscriber::with_default(subscriber, work);
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_line_carries_what_cloud_logging_reads_and_the_fields_around_it() {
+        let lines = logged(None, || {
             let span = tracing::info_span!("job", namespace = "a", attempt = 2);
             span.in_scope(|| tracing::warn!(job = "photo", "slow \"disk\""));
         });
-        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        let line: Value = serde_json::from_str(&text).unwrap();
+        let [line] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(line["severity"], "WARNING");
         assert_eq!(line["message"], "slow \"disk\"");
         assert_eq!(line["service"], "tester");
         assert_eq!(line["namespace"], "a");
         assert_eq!(line["attempt"], 2);
         assert_eq!(line["job"], "photo");
-        assert!(line["time"].as_str().unwrap().ends_with('Z'), "{text}");
+        assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+        assert!(line.get("@type").is_none(), "{line}");
+    }
+
+    #[test]
+    fn an_error_is_one_for_error_reporting_too() {
+        let lines = logged(None, || tracing::error!("it broke"));
+        assert_eq!(lines[0]["@type"], REPORTED_ERROR);
+        assert_eq!(lines[0]["serviceContext"]["service"], "tester");
+        let place = &lines[0]["context"]["reportLocation"];
+        assert!(
+            place["filePath"].as_str().unwrap().ends_with("logs.rs") && place["lineNumber"].is_u64(),
+            "{place}"
+        );
+    }
+
+    #[test]
+    fn a_line_is_linked_to_its_trace() {
+        let log = || tracing::info_span!("request", trace = "4bf9").in_scope(|| tracing::info!("answered"));
+        let name = "logging.googleapis.com/trace";
+        assert_eq!(logged(Some("shop"), log)[0][name], "projects/shop/traces/4bf9");
+        let lines = logged(None, log);
+        assert_eq!(lines[0][name], "4bf9");
+        assert!(lines[0].get("trace").is_none(), "{lines:?}");
+        let none =
+            || tracing::info_span!("request", trace = None::<String>).in_scope(|| tracing::info!("alone"));
+        assert!(logged(None, none)[0].get(name).is_none());
     }
 
     #[test]

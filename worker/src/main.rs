@@ -21,7 +21,7 @@ use kube::{Client, Config};
 use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use trellis_storage::{HttpsReader, Storage};
-use trellis_telemetry::Health;
+use trellis_telemetry::{Health, Traces};
 use trellis_worker_core::{Identity, Metrics, Pace, Worker, serve};
 
 use crate::ending::NoModel;
@@ -46,10 +46,12 @@ fn main() -> ExitCode {
 }
 
 fn start(settings: Settings) -> anyhow::Result<()> {
+    let traces = Traces::from_environment("trellis-worker")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(run(settings));
     // The model may be in mid-step: waiting for it would outlast the pod's grace period.
     runtime.shutdown_background();
+    traces.end();
     result
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use trellis_crds::{GenerationJob, InputKind};
+use trellis_crds::{GenerationJob, InputKind, labels};
+use trellis_telemetry::TraceParent;
 
 use super::inputs::InputError;
 use super::{JobError, JobId, build};
@@ -30,12 +31,13 @@ pub(crate) enum CreateError {
     KeyReused,
 }
 
-/// Makes a job of `request`; with a `key` that was used for the same request before, returns the job that was made then.
+/// Makes a job of `request`, which is part of `trace`; with a `key` that was used for the same request before, returns the job that was made then.
 pub(crate) async fn create(
     app: &App,
     caller: &Caller,
     key: Option<&IdempotencyKey>,
     request: &Generate,
+    trace: &TraceParent,
 ) -> Result<Arc<GenerationJob>, CreateError> {
     let id = build::id(caller, key);
     if key.is_some() {
@@ -52,7 +54,10 @@ pub(crate) async fn create(
 
     let uri = app.inputs.store(caller, &id, &request.input).await?;
     let input = build::input(request, uri.map(|uri| uri.to_string()));
-    let job = build::job(&id, caller, request, input);
+    let mut job = build::job(&id, caller, request, input);
+    if let Some(trace) = trace.to_text() {
+        job.annotations_mut().insert(labels::TRACEPARENT.into(), trace);
+    }
     match app.jobs.create(caller, &job).await {
         Ok(job) => Ok(Arc::new(job)),
         Err(ClusterError::AlreadyExists) => same_request(made_meanwhile(app, caller, &id).await?, request),

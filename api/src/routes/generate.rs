@@ -1,11 +1,12 @@
 //! `POST /api/v1/generate/…`
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use trellis_crds::GenerationJob;
+use trellis_telemetry::TraceParent;
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -33,12 +34,13 @@ use crate::request::{IdempotencyKey, ImageRequest, ImageTo3d, Place, TextRequest
 )]
 pub(crate) async fn image_to_3d(
     State(app): State<App>,
+    Extension(trace): Extension<TraceParent>,
     caller: Caller,
     _place: Place,
     key: Option<IdempotencyKey>,
     ImageRequest(request): ImageRequest,
 ) -> Result<impl IntoResponse, Problem> {
-    Ok(accepted(&*create::create(&app, &caller, key.as_ref(), &request).await?))
+    Ok(accepted(&*create::create(&app, &caller, key.as_ref(), &request, &trace).await?))
 }
 
 /// Make an asset from a description
@@ -59,12 +61,13 @@ pub(crate) async fn image_to_3d(
 )]
 pub(crate) async fn text_to_3d(
     State(app): State<App>,
+    Extension(trace): Extension<TraceParent>,
     caller: Caller,
     _place: Place,
     key: Option<IdempotencyKey>,
     TextRequest(request): TextRequest,
 ) -> Result<impl IntoResponse, Problem> {
-    Ok(accepted(&*create::create(&app, &caller, key.as_ref(), &request).await?))
+    Ok(accepted(&*create::create(&app, &caller, key.as_ref(), &request, &trace).await?))
 }
 
 fn accepted(job: &GenerationJob) -> impl IntoResponse + use<> {

@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Result;
 use serde_json::json;
 use tokio::sync::oneshot;
-use trellis_api::Keys;
 use trellis_crds::Phase;
 
 use crate::fixture::Fixture;
+use crate::service::Service;
 use crate::shipped::{dashboard_queries, rule_queries, series};
 use crate::workers::Workers;
 
@@ -23,32 +23,6 @@ fn operator(
     let client = fixture.client.clone();
     let run = async move { Ok(trellis_operator::run(client, settings, async { _ = stopped.await }).await?) };
     (tokio::spawn(run), shutdown)
-}
-
-/// The metrics of the REST API after a request.
-async fn api_metrics(fixture: &Fixture) -> Result<String> {
-    let folder = tempfile::tempdir()?;
-    let keys = folder.path().join("keys.yaml");
-    std::fs::write(&keys, serde_yaml::to_string(&Keys { keys: Vec::new() })?)?;
-    let settings = trellis_api::Settings {
-        api_keys_file: keys,
-        input_uri: format!("file://{}", folder.path().join("inputs").display()),
-        storage_emulator_host: None,
-        pool_namespace: fixture.namespace.name().to_owned(),
-        file_roots: Vec::new(),
-        max_image_bytes: 1 << 20,
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let (shutdown, stopped) = oneshot::channel::<()>();
-    let stopped = async { _ = stopped.await };
-    let service = tokio::spawn(trellis_api::serve(listener, settings, fixture.client.clone(), stopped));
-    // Who has no key is refused, and counted.
-    reqwest::get(format!("{url}/api/v1/jobs")).await?;
-    let metrics = reqwest::get(format!("{url}/metrics")).await?.text().await?;
-    let _ = shutdown.send(());
-    service.await??;
-    Ok(metrics)
 }
 
 /// The names of the series in an exposition.
@@ -71,8 +45,11 @@ async fn every_series_that_rules_and_dashboard_name_is_exported() -> Result<()> 
     fixture.job_in("plate", Phase::Processing).await?;
     fixture.create_job("bowl", "hold", json!({})).await?;
     fixture.job_in("bowl", Phase::Pending).await?;
+    let service = Service::start(&fixture, "alice").await?;
+    // Who has no key is refused, and counted.
+    service.get("/api/v1/jobs").await?;
     let exported = reqwest::get(format!("http://{listen}/metrics")).await?.text().await?
-        + &api_metrics(&fixture).await?;
+        + &service.get("/metrics").await?;
 
     let queries = [rule_queries()?, dashboard_queries()?].concat();
     let wanted = series(&queries);
@@ -82,6 +59,7 @@ async fn every_series_that_rules_and_dashboard_name_is_exported() -> Result<()> 
     // The bucket that the rules about late starts select.
     assert!(exported.contains("trellis_operator_queue_seconds_bucket{le=\"29."), "{exported}");
 
+    service.stop().await?;
     let _ = shutdown.send(());
     running.await??;
     fixture.namespace.delete().await

@@ -11,7 +11,8 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
-use trellis_crds::{FailureReason, GenerationJob};
+use trellis_crds::{FailureReason, GenerationJob, labels};
+use trellis_telemetry::{TraceParent, TraceSpan};
 
 use crate::desk::AttemptId;
 use crate::engine::{Engine, Product, Progress, Work, Worker};
@@ -63,6 +64,14 @@ impl End {
         }
     }
 
+    /// Says in the attempt's trace how it ended.
+    fn tell(self, trace: &TraceSpan) {
+        trace.set("trellis3d.end", self.metric_label());
+        if !matches!(self, Self::Succeeded | Self::HandedBack | Self::LetGo) {
+            trace.fail(self.metric_label());
+        }
+    }
+
     fn metric_label(self) -> &'static str {
         match self {
             Self::Succeeded => "Succeeded",
@@ -87,7 +96,9 @@ pub(crate) async fn make<E: Engine>(
     let run = async {
         worker.metrics.started();
         tracing::info!("job taken");
+        let trace = trace(&attempt, &job);
         let end = begun.run(&worker, attempt.number, job, stop).await;
+        trace.inspect(|trace| end.tell(trace));
         worker.metrics.ended(end.metric_label());
         tracing::info!(end = end.metric_label(), "job ended");
         end
@@ -109,7 +120,23 @@ pub(crate) async fn decline<E: Engine>(worker: Arc<Worker<E>>, attempt: AttemptI
 
 fn span(attempt: &AttemptId, job: &GenerationJob) -> Span {
     let namespace = job.namespace().unwrap_or_default();
-    tracing::info_span!("job", namespace, name = job.name_any(), attempt = attempt.number)
+    let trace = place(job).trace_id();
+    tracing::info_span!("job", namespace, name = job.name_any(), attempt = attempt.number, trace)
+}
+
+/// Where the job is in the trace that its annotation names.
+fn place(job: &GenerationJob) -> TraceParent {
+    job.annotations().get(labels::TRACEPARENT).map(|text| TraceParent::parse(text)).unwrap_or_default()
+}
+
+/// The attempt's span, where the job is part of a trace.
+fn trace(attempt: &AttemptId, job: &GenerationJob) -> Option<TraceSpan> {
+    let place = place(job);
+    place.trace_id()?;
+    let trace = TraceSpan::consume("attempt", &place);
+    trace.set("trellis3d.job", job.name_any());
+    trace.set("trellis3d.attempt", i64::from(attempt.number));
+    Some(trace)
 }
 
 /// Lets the engine do the work.
