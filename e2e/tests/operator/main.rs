@@ -14,7 +14,7 @@ use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 use trellis_crds::conditions::{self, READY, SCHEDULED, STALLED, SUSPENDED};
-use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase, WorkerPool, labels};
+use trellis_crds::{EXIT_NO_MODEL, FailureReason, GenerationJob, Outcome, Phase, WorkerPool, labels};
 
 use fixture::Fixture;
 use workers::set_pod_status;
@@ -292,12 +292,59 @@ async fn a_pool_of_a_kueue_queue_labels_its_pods_and_waits_for_quota() -> Result
     assert_eq!(pod.labels()["kueue.x-k8s.io/queue-name"], "gpus");
     let told = |job: &GenerationJob| reason_of(job, SCHEDULED).as_deref() == Some("WaitingForQuota");
     fixture.job("cup", "told that it waits for quota", told).await?;
-    let waits = |pool: &WorkerPool| {
-        let conditions = pool.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        conditions::get(conditions, READY).is_some_and(|ready| ready.reason == "WaitingForQuota")
-            && !conditions::is_true(conditions, STALLED)
-    };
-    fixture.pool("waiting for quota", waits).await?;
+    let pool = fixture.pool("waiting for quota", |pool| says(pool, READY, false, "WaitingForQuota")).await?;
+    assert!(!conditions::is_true(&pool.status.unwrap().conditions, STALLED));
+    operator.stop().await?;
+    fixture.namespace.delete().await
+}
+
+fn says(pool: &WorkerPool, kind: &str, holds: bool, reason: &str) -> bool {
+    let conditions = pool.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions::get(conditions, kind).is_some_and(|found| found.reason == reason)
+        && conditions::is_true(conditions, kind) == holds
+}
+
+#[tokio::test]
+async fn jobs_wait_when_workers_fail_at_one_after_another_also_after_a_restart() -> Result<()> {
+    let pool = json!({"replicas": {"min": 1, "max": 1}});
+    let (fixture, operator, workers) = Fixture::running("circuit", pool).await?;
+    for name in ["a", "b", "c", "d", "e"] {
+        fixture.create_job(name, "internal", json!({"backoffLimit": 0})).await?;
+        fixture.job_in(name, Phase::Failed).await?;
+    }
+    fixture.event("image", "CircuitOpened").await?;
+    let open = fixture.pool("held back", |pool| says(pool, READY, false, "CircuitOpen")).await?;
+    assert_eq!(open.status.unwrap().circuit.unwrap().openings, 1);
+    operator.stop().await?;
+    let operator = fixture.operator("operator-2");
+    fixture.create_job("cup", "complete", json!({})).await?;
+    let told = |job: &GenerationJob| reason_of(job, SCHEDULED).as_deref() == Some("CircuitOpen");
+    fixture.job("cup", "told that it waits for a worker that works", told).await?;
+    assert_eq!(workers.log().begun.len(), 5, "{:?}", workers.log().begun);
+    operator.stop().await?;
+    fixture.namespace.delete().await
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_loaded_is_named_to_pool_and_jobs() -> Result<()> {
+    let pool = json!({"replicas": {"max": 1}, "template": {
+        "metadata": {"labels": {"start": "never"}},
+        "spec": {"containers": [{"name": "worker", "image": "worker:test"}]},
+    }});
+    let (fixture, operator, _workers) = Fixture::running("model", pool).await?;
+    fixture.create_job("cup", "complete", json!({})).await?;
+    let pod = fixture.worker_pods(1).await?.remove(0);
+    let missing = "gs://models/tiny/pipeline.json is not there";
+    let ended = json!({"phase": "Failed", "containerStatuses": [{
+        "name": "worker", "image": "worker:test", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"terminated": {"exitCode": EXIT_NO_MODEL, "reason": "Error", "message": missing}},
+    }]});
+    set_pod_status(&fixture.pods(), &pod.name_any(), ended).await?;
+    let told = |job: &GenerationJob| reason_of(job, SCHEDULED).as_deref() == Some("ModelNotLoaded");
+    let job = fixture.job("cup", "told that the model is missing", told).await?;
+    let message = &conditions::get(&job.status.unwrap().conditions, SCHEDULED).unwrap().message.clone();
+    assert!(message.contains(missing), "{message}");
+    fixture.pool("stalled", |pool| says(pool, STALLED, true, "ModelNotLoaded")).await?;
     operator.stop().await?;
     fixture.namespace.delete().await
 }

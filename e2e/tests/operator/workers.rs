@@ -19,7 +19,7 @@ use trellis_crds::{
 use trellis_e2e::Namespace;
 
 /// Makes every pod ready, but for those of pools that are labelled `start: never`, and does with each job as its label `play` says:
-/// `complete`, `hold`, `transient` or `invalid`. Ends when dropped.
+/// `complete`, `hold`, `transient`, `invalid` or `internal`. Ends when dropped.
 pub(crate) struct Workers {
     _tasks: JoinSet<()>,
     log: Arc<Mutex<Log>>,
@@ -93,6 +93,7 @@ async fn take(jobs: &Api<GenerationJob>, mut job: GenerationJob, log: &Mutex<Log
         "complete" => complete(status, &name),
         "transient" => end(status, Outcome::Failed, Some(FailureReason::Transient)),
         "invalid" => end(status, Outcome::Failed, Some(FailureReason::InvalidInput)),
+        "internal" => end(status, Outcome::Failed, Some(FailureReason::Internal)),
         _ => return,
     }
     // On a conflict the next change is looked at.

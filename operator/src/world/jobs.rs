@@ -184,6 +184,7 @@ impl World {
             load.jobs.remove(uid);
         }
         old.iter().chain(&worker).for_each(|worker| self.refresh_worker(worker, now));
+        old.iter().for_each(|worker| self.forget_load(worker));
     }
 
     /// Decides about one job.

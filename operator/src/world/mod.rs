@@ -94,6 +94,8 @@ impl World {
     /// This replica is to write from now on: everything is to be looked at.
     pub(crate) fn begin_term(&mut self) {
         self.leading = true;
+        // Jobs that ended long ago name workers of the past.
+        self.loads.retain(|worker, load| !load.jobs.is_empty() || self.workers.contains_key(worker));
         self.dirty_jobs.extend(self.jobs.keys().cloned());
         self.dirty_pools.extend(self.indexes.keys().cloned());
     }

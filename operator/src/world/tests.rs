@@ -283,6 +283,21 @@ fn deletes(action: &Action) -> bool {
 }
 
 #[test]
+fn nothing_is_remembered_of_workers_that_are_gone() {
+    let mut sim = Sim::with_a_job_that_runs();
+    sim.with_pod(0, |_| None);
+    sim.quiesce();
+    assert!(sim.world.loads.is_empty(), "{:?}", sim.world.loads);
+    sim.with_pod(0, |pod| Some(in_state(pod, "Running", true)));
+    sim.quiesce();
+    sim.report(0, Outcome::Succeeded, None);
+    sim.with_pod(0, |_| None);
+    sim.quiesce();
+    sim.restart();
+    assert!(sim.world.loads.is_empty(), "{:?}", sim.world.loads);
+}
+
+#[test]
 fn a_deleted_job_frees_its_worker() {
     let mut sim = Sim::with_a_job_that_runs();
     sim.act(Op::DeleteJob(0));

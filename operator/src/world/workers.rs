@@ -120,7 +120,13 @@ impl World {
         self.index(&entry.worker.pool).removed(uid);
         self.dirty_pools.insert(entry.worker.pool);
         self.wake_jobs_of(uid);
-        if self.loads.get(uid).is_some_and(|load| load.jobs.is_empty()) {
+        self.forget_load(uid);
+    }
+
+    /// Forgets what a worker that is gone had to do, once it has no job any more.
+    pub(super) fn forget_load(&mut self, uid: &Uid) {
+        let unused = self.loads.get(uid).is_some_and(|load| load.jobs.is_empty());
+        if unused && !self.workers.contains_key(uid) {
             self.loads.remove(uid);
         }
     }
