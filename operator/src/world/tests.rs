@@ -36,6 +36,7 @@ enum Op {
     Retry(usize),
     Report(usize, Outcome, Option<FailureReason>),
     PodReady(usize),
+    PodUnready(usize),
     PodGone(usize),
     PodCrashed(usize),
     /// The watch delivers so many events.
@@ -81,6 +82,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any.clone(), reason).prop_map(|(job, why)| Op::Report(job, Outcome::Failed, Some(why))),
         1 => any.clone().prop_map(|job| Op::Report(job, Outcome::HandedBack, None)),
         4 => any.clone().prop_map(Op::PodReady),
+        1 => any.clone().prop_map(Op::PodUnready),
         1 => any.clone().prop_map(Op::PodGone),
         1 => any.clone().prop_map(Op::PodCrashed),
         6 => (1..5_usize).prop_map(Op::Deliver),
@@ -109,6 +111,7 @@ impl Sim {
             Op::Retry(n) => self.with_job(n, |job| Some(labelled(job, DEAD_LETTER_RETRY))),
             Op::Report(n, outcome, reason) => self.report(n, outcome, reason),
             Op::PodReady(n) => self.with_pod(n, |pod| Some(in_state(pod, "Running", true))),
+            Op::PodUnready(n) => self.with_pod(n, |pod| Some(in_state(pod, "Running", false))),
             Op::PodGone(n) => self.with_pod(n, |_| None),
             Op::PodCrashed(n) => self.with_pod(n, |pod| Some(in_state(pod, "Failed", false))),
             Op::Deliver(n) => self.deliver(n),
@@ -175,6 +178,8 @@ proptest! {
     #[test]
     fn whatever_happens_no_worker_gets_two_jobs_and_in_the_end_all_is_done_and_quiet(ops in vec(op(), 1..80)) {
         let mut sim = Sim::new();
+        // So that workers which do not start are given up meanwhile.
+        sim.change_pool(|spec| spec.start_seconds = 60);
         for op in ops {
             sim.act(op);
             sim.check()?;
