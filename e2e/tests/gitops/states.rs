@@ -22,6 +22,11 @@ fn reason_of(job: &GenerationJob, kind: &str) -> String {
     conditions::get(conditions, kind).map_or_else(String::new, |condition| condition.reason.clone())
 }
 
+fn reason_of_ready(pool: &WorkerPool) -> &str {
+    let conditions = pool.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions::get(conditions, READY).map_or("", |condition| &condition.reason)
+}
+
 fn holds(pool: &WorkerPool, kind: &str) -> bool {
     pool.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, kind))
 }
@@ -99,7 +104,12 @@ async fn a_pool_is_current_while_it_can_serve_and_failed_while_it_cannot() -> Re
     gallery.add("its first worker starts", &starting, PROGRESSING)?;
 
     let pod = fixture.worker_pods(1).await?.remove(0).metadata.name.unwrap_or_default();
-    let waiting = json!({"phase": "Pending", "containerStatuses": [{
+    let unplaced =
+        json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]});
+    set_pod_status(&fixture.pods(), &pod, unplaced).await?;
+    let unplaced = fixture.pool("without a node", |pool| reason_of_ready(pool) == "PodsNotStarting").await?;
+    gallery.add("an autoscaler may bring its worker a node", &unplaced, PROGRESSING)?;
+    let waiting = json!({"phase": "Pending", "conditions": [], "containerStatuses": [{
         "name": "worker", "image": "worker:test", "imageID": "", "ready": false, "restartCount": 0,
         "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}},
     }]});

@@ -366,11 +366,7 @@ async fn jobs_learn_why_workers_cannot_start() -> Result<()> {
     let job = fixture.job("cup", "told why it waits", told).await?;
     let message = &conditions::get(&job.status.unwrap().conditions, SCHEDULED).unwrap().message.clone();
     assert!(message.contains("Unschedulable") && message.contains("0/3 nodes"), "{message}");
-    let stalled = |pool: &WorkerPool| {
-        pool.status.as_ref().is_some_and(|status| conditions::is_true(&status.conditions, STALLED))
-    };
-    let pool = fixture.pool("stalled", stalled).await?;
-    assert!(!conditions::is_true(&pool.status.unwrap().conditions, READY));
+    fixture.pool("told too", |pool| says(pool, READY, false, "PodsNotStarting")).await?;
     operator.stop().await?;
     fixture.namespace.delete().await
 }

@@ -27,6 +27,8 @@ pub(crate) struct PoolFacts {
     pub(crate) held_back: bool,
     /// Why workers cannot start.
     pub(crate) trouble: Option<Waiting>,
+    /// They lack a node and nothing else, and may get it without anybody's help.
+    pub(crate) waits_for_nodes: bool,
 }
 
 /// The status that follows from the facts. Equal to the present one where nothing changed.
@@ -76,7 +78,7 @@ fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
         _ if facts.held_back => (false, reason::CIRCUIT_OPEN, CIRCUIT),
         // kstatus looks at this condition before `Stalled`: what waits for somebody's help is not in progress.
-        Some(trouble) => (false, trouble.reason, &trouble.message),
+        Some(trouble) => (facts.waits_for_nodes, trouble.reason, &trouble.message),
         None if facts.gated > 0 => (true, reason::WAITING_FOR_QUOTA, GATED),
         None if facts.starting > 0 || facts.idle + facts.busy < facts.wanted => {
             (true, reason::POOL_STARTING, "Workers are starting.")
@@ -93,7 +95,7 @@ fn reconciling(facts: &PoolFacts) -> (bool, &str, &str) {
 fn stalled(facts: &PoolFacts) -> (bool, &str, &str) {
     match &facts.trouble {
         _ if facts.held_back => (true, reason::CIRCUIT_OPEN, CIRCUIT),
-        Some(trouble) => (true, trouble.reason, &trouble.message),
+        Some(trouble) => (!facts.waits_for_nodes, trouble.reason, &trouble.message),
         None => (false, reason::WORKERS_READY, "Nothing keeps workers from starting."),
     }
 }

@@ -96,6 +96,7 @@ impl World {
     fn report(&mut self, pool: &Pool, now: Timestamp, batch: &mut Batch) -> Option<Timestamp> {
         let key = &pool.identity.key;
         let trouble = self.trouble(key);
+        let waits_for_nodes = self.waits_for_nodes(key);
         let index = self.index(key);
         let facts = PoolFacts {
             starting: index.starting,
@@ -109,6 +110,7 @@ impl World {
             circuit: index.circuit.to_store(),
             held_back: index.is_held_back(now),
             trouble,
+            waits_for_nodes,
         };
         let status = status::pool(pool, &facts, now);
         let report = &mut index.report;

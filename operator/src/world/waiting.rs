@@ -75,6 +75,15 @@ impl World {
         Some(Waiting { reason: reason::PODS_NOT_STARTING, message: clip(&message, CONDITION_MESSAGE) })
     }
 
+    /// Whether all that the pool's workers lack is a node, which an autoscaler may be bringing: none of them was given up yet for want of one.
+    pub(super) fn waits_for_nodes(&self, key: &Key) -> bool {
+        let (Some(pool), Some(index)) = (self.pools.get(key), self.indexes.get(key)) else { return false };
+        pool.pod.is_ok()
+            && index.last_failure.is_none()
+            && index.outdated.is_empty()
+            && index.troubles.values().all(|trouble| trouble.reason == UNSCHEDULABLE)
+    }
+
     /// Has every job of the queue looked at when the reason for waiting is another one and stays it for a while: one that comes and goes
     /// would cost a write for each job of the queue every time. Says when to look again.
     pub(super) fn tell_queue(&mut self, key: &Key, now: Timestamp) -> Option<Timestamp> {
