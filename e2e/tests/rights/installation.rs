@@ -29,6 +29,13 @@ const PHOTO: &[u8] = include_bytes!("../../../worker/pipeline/tests/golden/15_en
 /// What the operator asks for twice: it reads the job, and the pod, to see what became of the first request.
 const REPEATED: Kinds = &[(Method::PUT, "/generationjobs/", "/status"), (Method::POST, "/api/v1/", "/pods")];
 
+/// Where the chart lets its programs do what they do with jobs.
+#[derive(Clone, Copy)]
+pub(crate) enum Scope {
+    AllNamespaces,
+    OwnNamespace,
+}
+
 /// A program that ends when it is told to.
 struct Program {
     task: JoinHandle<Result<()>>,
@@ -63,7 +70,8 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    pub(crate) async fn start() -> Result<Self> {
+    /// With the chart's rights for the jobs of all namespaces, or for those of its own alone.
+    pub(crate) async fn start(scope: Scope) -> Result<Self> {
         let server = ApiServer::start().await?;
         let client = server.client().await?;
         install_crds(&client).await?;
@@ -71,7 +79,10 @@ impl Installation {
         let (kubeconfig, release) = (server.kubeconfig(), namespace.name().to_owned());
         let tokens = Tokens { namespace, kubeconfig: kubeconfig.clone() };
         let install = move || {
-            let chart = render(&release, &[])?;
+            let chart = match scope {
+                Scope::AllNamespaces => render(&release, &[])?,
+                Scope::OwnNamespace => render(&release, &["--set", &format!("jobNamespaces={{{release}}}")])?,
+            };
             apply(&kubeconfig, &chart, &[]).map(|()| chart)
         };
         let chart = tokio::task::spawn_blocking(install).await??;

@@ -17,7 +17,7 @@ use serde_json::json;
 use trellis_crds::{Phase, labels};
 
 use grants::{Rights, asked, granted};
-use installation::Installation;
+use installation::{Installation, Scope};
 
 /// Rights that the programs need without a request of this server that shows it.
 const SHOWN_ELSEWHERE: [(&str, &str); 2] = [
@@ -56,7 +56,17 @@ async fn use_everything(installation: &Installation) -> Result<()> {
 
 #[tokio::test]
 async fn the_chart_grants_each_program_what_it_asks_for_and_nothing_else() -> Result<()> {
-    let installation = Installation::start().await?;
+    compare(Scope::AllNamespaces).await
+}
+
+#[tokio::test]
+async fn so_it_does_where_jobs_are_in_named_namespaces_alone() -> Result<()> {
+    compare(Scope::OwnNamespace).await
+}
+
+/// Compares what each program may do with what it asks for.
+async fn compare(scope: Scope) -> Result<()> {
+    let installation = Installation::start(scope).await?;
     let outcome = use_everything(&installation).await;
     let tokens = installation.tokens.clone();
     let (events, chart) = installation.stop().await?;
