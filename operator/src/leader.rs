@@ -202,3 +202,63 @@ fn set(role: &watch::Sender<Role>, new: Role) {
         tracing::info!(role = ?new, "the role changed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use clap::Parser as _;
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A candidate named `p`, and the Lease that its API server keeps, which `holder` has.
+    fn candidate(holder: &str) -> (Candidate, Arc<Mutex<Value>>) {
+        let lease = Arc::new(Mutex::new(json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "trellis-operator"},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 6},
+        })));
+        let kept = lease.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let kept = kept.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await.unwrap();
+                let mut kept = kept.lock().unwrap();
+                if parts.method == Method::PUT {
+                    *kept = serde_json::from_slice(&body).unwrap();
+                }
+                Ok::<_, Infallible>(Response::new(Body::from(kept.to_string().into_bytes())))
+            }
+        });
+        let settings =
+            Settings::parse_from(["", "--operator-namespace=a", "--pod-name=p", "--output-uri=gs://b"]);
+        (Candidate::new(Client::new(service, "a"), &settings), lease)
+    }
+
+    #[tokio::test]
+    async fn the_lease_is_released_also_when_the_last_renewal_had_no_answer() {
+        let (candidate, lease) = candidate("p");
+        assert!(candidate.held.is_none(), "it knows of no renewal");
+        candidate.release().await;
+        assert_eq!(lease.lock().unwrap()["spec"]["holderIdentity"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn the_lease_of_another_is_left_alone() {
+        let (mut candidate, lease) = candidate("q");
+        assert!(!candidate.try_to_hold().await.unwrap());
+        candidate.release().await;
+        assert_eq!(lease.lock().unwrap()["spec"]["holderIdentity"], "q");
+    }
+
+    #[test]
+    fn a_holder_gives_up_before_others_take_over_and_has_time_for_two_tries() {
+        assert!(RENEW_DEADLINE + CALL_TIMEOUT < DURATION, "its last request may still be carried out");
+        assert!(RENEW_EVERY + CALL_TIMEOUT + TRY_EVERY < RENEW_DEADLINE, "one request may hang");
+        assert!(DURATION + TRY_EVERY + CALL_TIMEOUT < Duration::from_secs(10), "a job waits too long");
+    }
+}
