@@ -176,10 +176,12 @@ impl Sim {
 
 proptest! {
     #[test]
-    fn whatever_happens_no_worker_gets_two_jobs_and_in_the_end_all_is_done_and_quiet(ops in vec(op(), 1..80)) {
+    fn whatever_happens_no_worker_gets_two_jobs_and_in_the_end_all_is_done_and_quiet(
+        ops in vec(op(), 1..80), surge in 0..=1_i32,
+    ) {
         let mut sim = Sim::new();
         // So that workers which do not start are given up meanwhile.
-        sim.change_pool(|spec| spec.start_seconds = 60);
+        sim.change_pool(|spec| (spec.start_seconds, spec.replicas.surge) = (60, surge));
         for op in ops {
             sim.act(op);
             sim.check()?;
