@@ -13,6 +13,8 @@ use trellis_crds::{GenerationJob, Phase, WorkerPool, labels};
 
 /// How long one watch request may last, in seconds. A connection that died silently is noticed that soon.
 const WATCH_SECONDS: u32 = 60;
+/// How many objects one answer to a list has, at most. Until they are taken in they weigh far more than what is kept of them, mostly by `managedFields`, and what a process held once it gives back late.
+const PAGE: u32 = 50;
 
 /// What a watch showed.
 #[derive(Debug)]
@@ -55,13 +57,13 @@ impl Scope {
     /// behind what the last leader wrote.
     pub(crate) async fn catch_up(&self) -> Result<Vec<Observed>, ObserveError> {
         let running = ListParams::default().fields(&format!("status.phase={}", Phase::Processing.as_str()));
-        let jobs = self.api::<GenerationJob>().list(&running).await;
+        let jobs = list(&self.api::<GenerationJob>(), running).await;
         let jobs = jobs.map_err(|error| ObserveError::List("GenerationJobs", error))?;
         // After the jobs, so that a worker that a job names and that is not listed is gone.
-        let workers = self.api::<Pod>().list(&ListParams::default().labels(&worker_selector())).await;
+        let workers = list(&self.api::<Pod>(), ListParams::default().labels(&worker_selector())).await;
         let workers = workers.map_err(|error| ObserveError::List("Pods", error))?;
-        let workers = workers.items.into_iter().map(|worker| Observed::Worker(Event::Apply(worker)));
-        let jobs = jobs.items.into_iter().map(|job| Observed::Job(Event::Apply(job)));
+        let workers = workers.into_iter().map(|worker| Observed::Worker(Event::Apply(worker)));
+        let jobs = jobs.into_iter().map(|job| Observed::Job(Event::Apply(job)));
         Ok(workers.chain(jobs).collect())
     }
 
@@ -70,7 +72,8 @@ impl Scope {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
         K: Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     {
-        watch(self.api::<K>(), config.timeout(WATCH_SECONDS)).default_backoff().filter_map(async |event| {
+        let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
+        watch(self.api::<K>(), config).default_backoff().filter_map(async |event| {
             event
                 .inspect_err(
                     |error: &watcher::Error| tracing::warn!(kind = %K::kind(&()), %error, "a watch failed"),
@@ -86,6 +89,24 @@ impl Scope {
         match &self.namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
+        }
+    }
+}
+
+/// All objects that `params` selects, as they were at one moment, without `managedFields`.
+async fn list<K>(api: &Api<DeserializeGuard<K>>, params: ListParams) -> kube::Result<Vec<DeserializeGuard<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let mut params = params.limit(PAGE);
+    let mut objects = Vec::new();
+    loop {
+        let mut page = api.list(&params).await?;
+        page.items.iter_mut().for_each(|object| object.meta_mut().managed_fields = None);
+        objects.append(&mut page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(objects),
         }
     }
 }
