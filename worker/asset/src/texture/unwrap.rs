@@ -20,6 +20,8 @@ const MIN_TEXELS: usize = 4;
 const MAX_SHAPES: usize = 4096;
 /// The same where these are the texels for each piece, most of which margins take.
 const MIN_PIECE: usize = 64;
+/// A piece has about so many faces at most: the time that it takes to lay one flat grows faster than its faces, and pieces share the cores.
+const PIECE_FACES: f64 = 512.0;
 /// Pieces that are yet to be laid out are on a table so many times as wide as the square of their area.
 const TABLE: f64 = 64.0;
 
@@ -95,6 +97,7 @@ fn fitted(mesh: &Mesh, size: u32, most: usize) -> Result<Option<Flat>> {
         density: Density::Auto { page_size: size },
         padding: PADDING,
         packing: Packing::Fast,
+        max_chart_area: (area(mesh) * PIECE_FACES / mesh.faces.len() as f64).min(f32::MAX.into()) as f32,
         ..Options::default()
     };
     let pieces = AtomicUsize::new(0);

@@ -6,7 +6,7 @@ use crate::Mesh;
 use crate::mesh::{cross, dot, minus, normalised};
 
 /// Directions at a greater angle to the normal than this cosine do not count.
-const LEAST_COSINE: f32 = 0.6;
+const LEAST_COSINE: f32 = 0.7;
 /// What a look counts that another face is in the way of.
 const BLOCKED: f32 = 0.02;
 /// Faces nearer than this, in cells, belong to the surface itself.
