@@ -85,8 +85,12 @@ impl From<TchError> for Error {
         let text = error.to_string();
         let text = text.strip_prefix("Internal torch error: ").unwrap_or(&text);
         let line = text.lines().next().unwrap_or_default().to_owned();
-        if line.contains("out of memory") || line.contains("can't allocate memory") {
-            Self::OutOfMemory(line)
+        // cuBLAS and cuDNN have messages of their own.
+        if ["out of memory", "can't allocate memory", "_ALLOC_FAILED"].iter().any(|sign| line.contains(sign))
+        {
+            // After what is free libtorch lists processes and settings of its allocator.
+            let told = line.split_inclusive(" is free.").next().unwrap_or_default();
+            Self::OutOfMemory(format!("{told} Make less at once, or keep other programs off the device"))
         } else {
             Self::Torch(line)
         }
@@ -112,11 +116,16 @@ mod tests {
 
     #[test]
     fn a_failed_allocation_is_told_apart_from_a_defect() {
-        let cuda =
-            TchError::Torch("CUDA out of memory. Tried to allocate 2.00 GiB\nException raised from".into());
+        let cuda = TchError::Torch("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.19 GiB of which 1.50 GiB is free. Process 1985 has 77.00 GiB memory in use.\nException raised from".into());
+        let cudnn = TchError::Torch("cuDNN error: CUDNN_STATUS_ALLOC_FAILED\nframe #0".into());
         let cpu = TchError::Torch("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried".into());
         let shape = TchError::Torch("mat1 and mat2 shapes cannot be multiplied\nframe #0".into());
-        assert!(matches!(Error::from(cuda), Error::OutOfMemory(_)));
+        assert_eq!(
+            Error::from(cuda).to_string(),
+            "out of memory: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.19 GiB of which 1.50 GiB is free. \
+             Make less at once, or keep other programs off the device"
+        );
+        assert!(matches!(Error::from(cudnn), Error::OutOfMemory(_)));
         assert!(matches!(Error::from(cpu), Error::OutOfMemory(_)));
         assert_eq!(Error::from(shape).to_string(), "libtorch: mat1 and mat2 shapes cannot be multiplied");
     }
