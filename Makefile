@@ -17,7 +17,7 @@ export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
 run = @cargo build --release --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-golden lint fmt bench bench-cluster bench-operator up down status images crds setup env
+.PHONY: help demo test test-faults test-golden lint fmt bench bench-cluster bench-operator up down status images crds setup env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: setup ## a photo becomes out/photo.glb on a real Kubernetes
 
 test: setup ## every test there is, from unit to cluster
 	@scripts/test.sh
+
+test-faults: setup ## operator and workers while everything around them fails, 500 seeds
+	TRELLIS_FAULT_SEEDS=$${TRELLIS_FAULT_SEEDS:-500} cargo test --release --workspace --test faults -- --nocapture
 
 test-golden: setup ## the model's stages against the fixtures of the reference, with the parity table
 	@scripts/golden.sh

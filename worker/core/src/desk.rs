@@ -1,6 +1,6 @@
 //! Which job is this worker's now. Pure: what the watch says goes in, what to do comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use kube::ResourceExt;
 use trellis_crds::{GenerationJob, Phase};
@@ -39,22 +39,26 @@ impl Identity {
     }
 }
 
+/// So many attempts that have ended are remembered. No server lags behind by more.
+const MEMORY: usize = 1024;
+
 /// The jobs that the watch shows as this worker's, and the attempts at them that it has ended already.
 ///
-/// The watch lags behind the worker's own writes: without the latter, an attempt could be made twice.
+/// The watch lags behind the worker's own writes, and a list may even show a job anew that was gone: without the latter, an attempt could be
+/// made twice.
 #[derive(Debug)]
 pub(crate) struct Desk {
     identity: Identity,
     jobs: BTreeMap<String, GenerationJob>,
     /// The jobs of a list that is not complete yet.
     listing: BTreeMap<String, GenerationJob>,
-    /// The last ended attempt at each job.
-    ended: BTreeMap<String, i32>,
+    /// The attempts that ended last.
+    ended: VecDeque<AttemptId>,
 }
 
 impl Desk {
     pub(crate) fn new(identity: Identity) -> Self {
-        Self { identity, jobs: BTreeMap::new(), listing: BTreeMap::new(), ended: BTreeMap::new() }
+        Self { identity, jobs: BTreeMap::new(), listing: BTreeMap::new(), ended: VecDeque::new() }
     }
 
     /// Takes in a job that was added or has changed.
@@ -70,7 +74,6 @@ impl Desk {
     /// Takes out a job that is gone, or that no longer names this pod.
     pub(crate) fn remove(&mut self, uid: &str) {
         self.jobs.remove(uid);
-        self.ended.remove(uid);
     }
 
     /// The watch begins to list all jobs anew.
@@ -88,12 +91,12 @@ impl Desk {
     /// The list is complete: what is not in it is gone.
     pub(crate) fn end_list(&mut self) {
         self.jobs = std::mem::take(&mut self.listing);
-        self.ended.retain(|uid, _| self.jobs.contains_key(uid));
     }
 
     /// Records that the worker is done with an attempt, however it ended.
     pub(crate) fn end(&mut self, attempt: AttemptId) {
-        self.ended.insert(attempt.job_uid, attempt.number);
+        self.ended.truncate(MEMORY - 1);
+        self.ended.push_front(attempt);
     }
 
     /// The job to take next, the one that was assigned first.
@@ -106,7 +109,7 @@ impl Desk {
         self.jobs
             .values()
             .filter_map(|job| Some((self.identity.attempt_at(job)?, job)))
-            .filter(|(attempt, _)| self.ended.get(&attempt.job_uid) != Some(&attempt.number))
+            .filter(|(attempt, _)| !self.ended.contains(attempt))
     }
 
     /// Whether `attempt` is still this worker's to make.
@@ -237,6 +240,18 @@ pub(crate) mod tests {
         desk.begin_list();
         desk.end_list();
         assert!(!desk.holds(&attempt));
+    }
+
+    #[test]
+    fn an_attempt_that_ended_is_not_made_again_for_a_list_that_is_older_than_its_end() {
+        let mut desk = Desk::new(identity());
+        desk.put(assigned("a"));
+        desk.end(desk.next().unwrap().0);
+        desk.remove("a");
+        desk.begin_list();
+        desk.list(assigned("a"));
+        desk.end_list();
+        assert!(desk.next().is_none());
     }
 
     #[test]
