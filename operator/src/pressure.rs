@@ -3,6 +3,7 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::action::Applied;
+use crate::plan::doubled;
 use crate::time::after;
 
 /// How many requests may be under way at once.
@@ -64,8 +65,8 @@ impl Pressure {
         if self.most > 1 {
             self.most /= 2;
         } else {
-            self.pause_ends = after(now, (PAUSE * (1 << self.failures.min(8))).min(PAUSE_LONGEST));
             self.failures += 1;
+            self.pause_ends = after(now, doubled(PAUSE, PAUSE_LONGEST, self.failures));
         }
     }
 }

@@ -13,18 +13,18 @@ pub(crate) fn retry_delay(failures: i32, uid: &str) -> SignedDuration {
     let mut hasher = DefaultHasher::new();
     (uid, failures).hash(&mut hasher);
     let thousandths = 500 + i32::try_from(hasher.finish() % 501).unwrap_or(500);
-    doubled(FIRST, LONGEST, failures) * thousandths / 1000
+    doubled(FIRST, LONGEST, u32::try_from(failures).unwrap_or(0)) * thousandths / 1000
 }
 
 /// How long a pool whose workers ended `crashes` times in a row before they were ready waits before it makes another:
 /// 5 s doubled with every crash, at most 5 min.
 pub(crate) fn crash_delay(crashes: u32) -> SignedDuration {
-    doubled(FIRST, LONGEST, i32::try_from(crashes).unwrap_or(i32::MAX))
+    doubled(FIRST, LONGEST, crashes)
 }
 
 /// `first`, doubled with each of `times` but the first, and at most `longest`.
-pub(super) fn doubled(first: SignedDuration, longest: SignedDuration, times: i32) -> SignedDuration {
-    let exponent = times.saturating_sub(1).clamp(0, 16);
+pub(crate) fn doubled(first: SignedDuration, longest: SignedDuration, times: u32) -> SignedDuration {
+    let exponent = times.saturating_sub(1).min(16);
     (first * (1 << exponent)).min(longest)
 }
 

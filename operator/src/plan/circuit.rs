@@ -113,7 +113,8 @@ impl Circuit {
 }
 
 fn open(openings: i32, now: Timestamp) -> Circuit {
-    Circuit::Open { retry: after(now, doubled(FIRST_PAUSE, LONGEST_PAUSE, openings)), openings }
+    let pause = doubled(FIRST_PAUSE, LONGEST_PAUSE, u32::try_from(openings).unwrap_or(0));
+    Circuit::Open { retry: after(now, pause), openings }
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ pub(crate) fn job(job: &Job, at: &Situation, now: Timestamp) -> Decision {
         return Decision::Unlabel;
     }
     if job.spec().cancel {
-        return Decision::Cancel { attempt: cancelled_attempt(status, now) };
+        return Decision::Cancel { attempt: cancelled_attempt(job, status, now) };
     }
     match &status.assignment {
         Some(assignment) if phase == Phase::Processing => processing(job, status, assignment, at, now),
@@ -115,10 +115,10 @@ fn dead_letter(job: &Job) -> Option<&str> {
 }
 
 /// The attempt that runs, ended by `spec.cancel`.
-fn cancelled_attempt(status: &GenerationJobStatus, now: Timestamp) -> Option<Attempt> {
+fn cancelled_attempt(job: &Job, status: &GenerationJobStatus, now: Timestamp) -> Option<Attempt> {
     let assignment = status.assignment.as_ref().filter(|_| status.phase == Some(Phase::Processing))?;
-    let recorded = status.attempts.iter().any(|attempt| attempt.number == assignment.attempt);
-    (!recorded).then(|| ended_now(assignment, Outcome::HandedBack, None, "spec.cancel ended the job", now))
+    let runs = job.object.current_attempt_ended().is_none();
+    runs.then(|| ended_now(assignment, Outcome::HandedBack, None, "spec.cancel ended the job", now))
 }
 
 /// When the job ended. The completion time is of the worker's clock: were that behind, the job would be deleted before anybody saw its result.
@@ -135,7 +135,7 @@ fn processing(
     at: &Situation,
     now: Timestamp,
 ) -> Decision {
-    if let Some(ended) = status.attempts.iter().find(|attempt| attempt.number == assignment.attempt) {
+    if let Some(ended) = job.object.current_attempt_ended() {
         return ended_attempt(job, status, ended.clone());
     }
     let end = |outcome, reason, message: &str| ended_now(assignment, outcome, reason, message, now);
@@ -265,8 +265,7 @@ fn waiting(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timesta
 /// When the job fails unless it has had a worker. It did not wait while `spec.suspend` held it back, or while it had failed for good.
 fn queue_end(job: &Job, status: &GenerationJobStatus) -> Option<Timestamp> {
     let seconds = job.spec().deadlines.queue_seconds.filter(|_| status.attempts.is_empty())?;
-    let held = conditions::get(&status.conditions, SUSPENDED);
-    if held.is_some_and(|held| held.status == "True") {
+    if conditions::is_true(&status.conditions, SUSPENDED) {
         // That it goes on is not written yet.
         return None;
     }

@@ -8,7 +8,7 @@ mod scale;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use backoff::{crash_delay, retry_delay};
+pub(crate) use backoff::{crash_delay, doubled, retry_delay};
 pub(crate) use choice::{NoPool, choose};
 pub(crate) use circuit::{Circuit, Trial};
 pub(crate) use job::{Fate, Held, Situation, job, says_the_same};

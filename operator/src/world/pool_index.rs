@@ -209,12 +209,9 @@ impl PoolIndex {
         self.delete_again.values().filter(|time| now < **time).min().copied()
     }
 
-    /// A worker's pod is gone.
+    /// A worker's pod is gone, and it stands nowhere any more.
     pub(super) fn removed(&mut self, uid: &Uid) {
-        self.starts.remove(uid);
-        self.gated.remove(uid);
         self.outdated.remove(uid);
-        self.troubles.remove(uid);
         self.delete_again.remove(uid);
         if self.creating > 0 {
             self.gone.insert(uid.clone());

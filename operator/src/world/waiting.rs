@@ -34,7 +34,7 @@ impl World {
             return Waiting { reason: reason::CIRCUIT_OPEN, message };
         }
         let ready = index.is_some_and(PoolIndex::has_ready_worker);
-        match self.trouble(key).filter(|_| !ready) {
+        match if ready { None } else { self.trouble(key) } {
             Some(trouble) => trouble,
             None if ready => {
                 let message = format!("All workers of WorkerPool {key} are busy.");

@@ -12,7 +12,7 @@ use super::{Batch, World};
 use crate::action::{Action, Stored};
 use crate::apply::ApplyError;
 use crate::key::Uid;
-use crate::plan::Decision;
+use crate::plan::{Decision, doubled};
 use crate::time::after;
 use crate::validate::Job;
 
@@ -94,9 +94,9 @@ impl World {
             self.dirty_jobs.insert(uid.clone());
             return;
         }
-        let delay = (AGAIN * (1 << entry.failures.min(8))).min(AGAIN_LONGEST);
-        let again = after(now, delay.max(retry_after.min(RETRY_AFTER_LONGEST)));
         entry.failures += 1;
+        let delay = doubled(AGAIN, AGAIN_LONGEST, entry.failures);
+        let again = after(now, delay.max(retry_after.min(RETRY_AFTER_LONGEST)));
         write.under_way = false;
         write.unsure |= unsure;
         write.again = again;
