@@ -4,4 +4,4 @@ mod fleet;
 mod player;
 
 pub use fleet::Fleet;
-pub use player::{Player, Run};
+pub use player::Player;

@@ -16,17 +16,17 @@ pub struct Identity {
 
 /// One attempt at one job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AttemptId {
+pub(crate) struct AttemptId {
     /// The uid of the job.
-    pub job_uid: String,
+    pub(crate) job_uid: String,
     /// The number of the attempt, from 1.
-    pub number: i32,
+    pub(crate) number: i32,
 }
 
 impl Identity {
     /// The attempt that this worker is to make at `job`; `None` when the job is another's, has ended, is to be ended,
     /// or has the end of the attempt on record.
-    pub fn attempt_at(&self, job: &GenerationJob) -> Option<AttemptId> {
+    pub(crate) fn attempt_at(&self, job: &GenerationJob) -> Option<AttemptId> {
         let assignment = job.assignment()?;
         let ours = assignment.worker == self.pod_name
             && assignment.pod_uid == self.pod_uid

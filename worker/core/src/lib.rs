@@ -39,7 +39,7 @@ mod report;
 mod service;
 mod status;
 
-pub use desk::{AttemptId, Identity};
+pub use desk::Identity;
 pub use engine::{Engine, Product, Progress, Work, Worker};
 pub use failure::{Failure, chain};
 pub use metrics::Metrics;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long things may take, and how often they are done. The default is the contract; simulations run it faster.
+/// How long things may take, and how often they are done. The default is the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// When the first progress of an attempt is written. A shorter job has none written, which would cost more than it tells.
@@ -44,28 +44,6 @@ impl Default for Pace {
             farewell: seconds(20),
             watch: seconds(60),
             blindness: seconds(30),
-        }
-    }
-}
-
-impl Pace {
-    /// Everything `times` as fast.
-    ///
-    /// # Panics
-    /// When `times` is 0.
-    pub fn faster(self, times: u32) -> Self {
-        Self {
-            first_progress: self.first_progress / times,
-            next_progress: self.next_progress / times,
-            progress_patience: self.progress_patience / times,
-            call: self.call / times,
-            first_pause: self.first_pause / times,
-            longest_pause: self.longest_pause / times,
-            forbidden_patience: self.forbidden_patience / times,
-            grace: self.grace / times,
-            farewell: self.farewell / times,
-            watch: self.watch / times,
-            blindness: self.blindness / times,
         }
     }
 }
