@@ -32,6 +32,11 @@ pub async fn set_pod_status(pods: &Api<Pod>, name: &str, status: Value) -> kube:
     pods.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await
 }
 
+/// The status of a pod that runs and is ready.
+pub fn ready() -> Value {
+    json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
+}
+
 /// The status of a pod whose only container ended with `exit_code`.
 pub fn ended(exit_code: i32) -> Value {
     let terminated =
@@ -51,9 +56,8 @@ async fn start_pods(pods: Api<Pod>) {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let never = pod.labels().get("start").is_some_and(|start| start == "never");
         if phase == Some("Pending") && !never && pod.metadata.deletion_timestamp.is_none() {
-            let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
             // It may be deleted by now.
-            let _ = set_pod_status(&pods, &pod.name_any(), ready).await;
+            let _ = set_pod_status(&pods, &pod.name_any(), ready()).await;
         }
     };
     changes.filter_map(async |pod| pod.ok()).for_each_concurrent(16, start).await;

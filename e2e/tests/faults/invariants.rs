@@ -28,20 +28,16 @@ pub(crate) fn broken(history: &[Revision], runs: &[Run]) -> Vec<String> {
 fn ends_once(revisions: &[&Revision]) -> Vec<String> {
     let Some(last) = revisions.last() else { return vec![] };
     let name = last.job.name_any();
-    let Some(end) = revisions.iter().find(|revision| is_over(&revision.job)) else {
+    let Some(end) = revisions.iter().find(|revision| revision.job.is_finished()) else {
         return if last.deleted { vec![] } else { vec![format!("{name} never ends: {:?}", last.job.status)] };
     };
     let after = |revision: &&&Revision| outcome(&revision.job) != outcome(&end.job);
-    let changed = revisions.iter().skip_while(|revision| !is_over(&revision.job)).find(after);
+    let changed = revisions.iter().skip_while(|revision| !revision.job.is_finished()).find(after);
     let told = |revision: &Revision| format!("{:?}", revision.job.status);
     changed
         .map(|changed| format!("{name} changes after its end: {} to {}", told(end), told(changed)))
         .into_iter()
         .collect()
-}
-
-fn is_over(job: &GenerationJob) -> bool {
-    matches!(job.phase(), Phase::Completed | Phase::Failed | Phase::Cancelled)
 }
 
 /// What an end settles. Conditions may say later that they know of a newer generation.

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trellis_e2e::Namespace;
-use trellis_e2e::kubelet::ended;
+use trellis_e2e::kubelet::{ended, ready, set_pod_status};
 use trellis_telemetry::Health;
 use trellis_worker_core::{Identity, Metrics, Pace, Worker, serve};
 
@@ -121,8 +121,7 @@ impl Node {
             Running { uid: uid.clone(), name: name.clone(), shutdown: Some(shutdown), lost: lost.clone() };
         self.running.lock().unwrap().insert(place, running);
         tokio::spawn(self.clone().run(program, uid, name.clone(), stopped, lost));
-        self.report(&name, json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}))
-            .await;
+        self.report(&name, ready()).await;
     }
 
     /// Runs the container of a pod once, as pods of pools ask. What comes after its death is told to nobody where the node is lost.
@@ -175,8 +174,7 @@ impl Node {
 
     /// It may be gone by now.
     async fn report(&self, name: &str, status: Value) {
-        let patch = Patch::Merge(json!({"status": status}));
-        let _ = self.pods.patch_status(name, &PatchParams::default(), &patch).await;
+        let _ = set_pod_status(&self.pods, name, status).await;
     }
 
     async fn remove(&self, name: &str) {

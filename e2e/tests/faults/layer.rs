@@ -53,7 +53,7 @@ pub(crate) struct Program {
     pub(crate) faults: Arc<Faults>,
     calls: Mutex<HashMap<Kind, u64>>,
     lines: AtomicU64,
-    /// The lists before the last, by path.
+    /// The last list and the one before it, by what was asked for.
     lists: Mutex<HashMap<String, [Option<Bytes>; 2]>>,
 }
 
@@ -161,7 +161,7 @@ impl Program {
         let bytes = body.collect_bytes().await?;
         if call.kind() == Kind::ListToWatch && parts.status.is_success() {
             let mut lists = self.lists.lock().unwrap();
-            let [before, last] = lists.entry(call.path().to_owned()).or_default();
+            let [before, last] = lists.entry(call.uri.to_string()).or_default();
             *before = last.replace(bytes.clone());
         }
         Ok(Response::from_parts(parts, whole(bytes)))
@@ -174,7 +174,8 @@ impl Program {
         death: &CancellationToken,
     ) -> Result<Response<Answer>, BoxError> {
         let answer = self.send(client, call, death).await?;
-        let before = self.lists.lock().unwrap().get(call.path()).and_then(|[before, _]| before.clone());
+        let before =
+            self.lists.lock().unwrap().get(&call.uri.to_string()).and_then(|[before, _]| before.clone());
         Ok(match before {
             Some(before) if answer.status().is_success() => answer.map(|_| whole(before)),
             _ => answer,

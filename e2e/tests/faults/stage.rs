@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use trellis_crds::{GenerationJob, WorkerPool};
-use trellis_e2e::Namespace;
-use trellis_operator::Settings;
+use trellis_e2e::{Namespace, operator_settings};
 
 use crate::engine::Runs;
 use crate::history::Recorder;
@@ -130,7 +129,7 @@ async fn operator(
 ) -> Result<()> {
     for number in 0.. {
         let (shutdown, stopped) = oneshot::channel::<()>();
-        let settings = settings(&namespace, &program.name);
+        let settings = operator_settings(&namespace, &program.name);
         let stopped = async move { _ = stopped.await };
         let (client, death) = program.client(&client);
         let mut task = tokio::spawn(trellis_operator::run(client, settings, stopped));
@@ -157,29 +156,13 @@ async fn operator(
     Ok(())
 }
 
-fn settings(namespace: &str, replica: &str) -> Settings {
-    Settings {
-        operator_namespace: namespace.into(),
-        pod_name: replica.into(),
-        lease_name: "operator".into(),
-        output_uri: "gs://assets/out".into(),
-        storage_emulator_host: None,
-        worker_service_account: "worker".into(),
-        listen: ([127, 0, 0, 1], 0).into(),
-        log_level: "info".into(),
-        watch_namespace: Some(namespace.into()),
-        history_completed: None,
-        history_failed: None,
-    }
-}
-
 /// Waits until every job is over and nothing is written any more.
 async fn settle(namespace: &Namespace, recorder: &Recorder, faults: &Faults) -> Result<()> {
     let jobs: Api<GenerationJob> = namespace.api();
     let deadline = Instant::now() + LIMIT;
     loop {
         let open: Vec<_> = jobs.list(&ListParams::default()).await?.items;
-        let open = open.iter().filter(|job| !job.phase().is_final()).map(told).collect::<Vec<_>>();
+        let open = open.iter().filter(|job| !job.is_finished()).map(told).collect::<Vec<_>>();
         if open.is_empty() {
             break;
         }

@@ -6,10 +6,11 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use trellis_crds::conditions::{self, READY, SCHEDULED, STALLED, SUSPENDED};
 use trellis_crds::{GenerationJob, Phase, WorkerPool, labels};
+use trellis_e2e::kubelet::set_pod_status;
 
 use crate::fixture::Fixture;
 use crate::gallery::Gallery;
-use crate::workers::{Workers, set_pod_status};
+use crate::workers::Workers;
 
 /// kstatus and Argo CD agree but where a job is suspended, which kstatus has no word for.
 const PROGRESSING: [&str; 2] = ["InProgress", "Progressing"];

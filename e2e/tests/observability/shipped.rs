@@ -1,18 +1,14 @@
 //! The chart's rules and dashboard, as files.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use trellis_e2e::paths;
 
-pub(crate) fn rules_file() -> PathBuf {
-    paths::source().join("charts/trellis/rules/trellis.yaml")
-}
-
 pub(crate) fn rules() -> Result<Value> {
-    Ok(serde_yaml::from_str(&std::fs::read_to_string(rules_file())?)?)
+    let file = paths::source().join("charts/trellis/rules/trellis.yaml");
+    Ok(serde_yaml::from_str(&std::fs::read_to_string(file)?)?)
 }
 
 /// The queries of the dashboard, with an interval in place of Grafana's variable.

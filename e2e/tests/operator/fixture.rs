@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 use trellis_crds::{GenerationJob, Phase, WorkerPool};
-use trellis_e2e::{ApiServer, Namespace, install_crds};
+use trellis_e2e::{ApiServer, Namespace, install_crds, operator_settings};
 use trellis_operator::{RunError, Settings};
 
 use crate::workers::Workers;
@@ -67,20 +67,7 @@ impl Fixture {
 
     /// How an operator runs for this namespace alone.
     pub(crate) fn settings(&self, replica: &str) -> Settings {
-        let namespace = self.namespace.name();
-        Settings {
-            operator_namespace: namespace.into(),
-            pod_name: replica.into(),
-            lease_name: "operator".into(),
-            output_uri: "gs://assets/out".into(),
-            storage_emulator_host: None,
-            worker_service_account: "worker".into(),
-            listen: ([127, 0, 0, 1], 0).into(),
-            log_level: "info".into(),
-            watch_namespace: Some(namespace.into()),
-            history_completed: None,
-            history_failed: None,
-        }
+        operator_settings(self.namespace.name(), replica)
     }
 
     pub(crate) fn operator(&self, replica: &str) -> Operator {

@@ -15,9 +15,9 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 use trellis_crds::conditions::{self, READY, SCHEDULED, STALLED, SUSPENDED};
 use trellis_crds::{EXIT_NO_MODEL, FailureReason, GenerationJob, Outcome, Phase, WorkerPool, labels};
+use trellis_e2e::kubelet::set_pod_status;
 
 use fixture::Fixture;
-use workers::set_pod_status;
 
 fn is_idle(pool: &WorkerPool) -> bool {
     pool.status.as_ref().is_some_and(|status| status.idle == 1 && status.busy == 0)

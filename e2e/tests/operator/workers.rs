@@ -4,24 +4,24 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use trellis_crds::conditions::{self, NewCondition, READY, RECONCILING, reason};
 use trellis_crds::{
     Attempt, FailureReason, GenerationJob, GenerationJobStatus, Outcome, OutputFile, Phase, StageTiming,
 };
 use trellis_e2e::Namespace;
+use trellis_e2e::kubelet::Kubelet;
 
 /// Makes every pod ready, but for those of pools that are labelled `start: never`, and does with each job as its label `play` says:
 /// `complete`, `hold`, `transient`, `invalid` or `internal`. Ends when dropped.
 pub(crate) struct Workers {
-    _tasks: JoinSet<()>,
+    _kubelet: Kubelet,
+    _task: JoinSet<()>,
     log: Arc<Mutex<Log>>,
 }
 
@@ -38,33 +38,13 @@ pub(crate) struct Log {
 impl Workers {
     pub(crate) fn start(namespace: &Namespace) -> Self {
         let log = Arc::<Mutex<Log>>::default();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(start_pods(namespace.api()));
-        tasks.spawn(run_jobs(namespace.api(), log.clone()));
-        Self { _tasks: tasks, log }
+        let mut task = JoinSet::new();
+        task.spawn(run_jobs(namespace.api(), log.clone()));
+        Self { _kubelet: Kubelet::play(namespace.api()), _task: task, log }
     }
 
     pub(crate) fn log(&self) -> Log {
         locked(&self.log).clone()
-    }
-}
-
-/// Writes a pod's status as a kubelet would.
-pub(crate) async fn set_pod_status(pods: &Api<Pod>, name: &str, status: Value) -> kube::Result<Pod> {
-    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({"status": status}))).await
-}
-
-async fn start_pods(pods: Api<Pod>) {
-    let mut changes =
-        watcher(pods.clone(), watcher::Config::default()).default_backoff().applied_objects().boxed();
-    while let Some(Ok(pod)) = changes.next().await {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let never = pod.labels().get("start").is_some_and(|start| start == "never");
-        if phase == Some("Pending") && !never && pod.metadata.deletion_timestamp.is_none() {
-            let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
-            // It may be deleted by now.
-            let _ = set_pod_status(&pods, &pod.name_any(), ready).await;
-        }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use trellis_api::{Key, Keys};
 use trellis_crds::{GenerationJob, WorkerPool};
 use trellis_e2e::chart::{apply, render};
-use trellis_e2e::{ApiServer, AuditEvent, Namespace, install_crds};
+use trellis_e2e::{ApiServer, AuditEvent, Namespace, install_crds, operator_settings};
 
 use crate::repeating::{Kinds, repeating};
 use crate::tokens::Tokens;
@@ -187,17 +187,11 @@ impl Installation {
 async fn operator(tokens: &Tokens) -> Result<Program> {
     let client = repeating(tokens.client("operator", None).await?, REPEATED);
     let settings = trellis_operator::Settings {
-        operator_namespace: tokens.namespace.name().into(),
-        pod_name: "operator-1".into(),
         lease_name: tokens.account("operator"),
         output_uri: "gs://b/o".into(),
-        storage_emulator_host: None,
         worker_service_account: tokens.account("worker"),
-        listen: ([127, 0, 0, 1], 0).into(),
-        log_level: "info".into(),
         watch_namespace: None,
-        history_completed: None,
-        history_failed: None,
+        ..operator_settings(tokens.namespace.name(), "operator-1")
     };
     Ok(Program::start(|stopped| async move {
         Ok(trellis_operator::run(client, settings, async { _ = stopped.await }).await?)

@@ -8,10 +8,9 @@ use http::Method;
 use k8s_openapi::api::authentication::v1::BoundObjectReference;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use serde_json::json;
 use tokio::task::JoinSet;
+use trellis_e2e::kubelet::{ready, set_pod_status};
 use trellis_telemetry::{Health, registry};
 use trellis_worker_core::{Engine, Failure, Identity, Metrics, Pace, Product, Work, Worker, serve};
 
@@ -51,8 +50,7 @@ pub(crate) async fn run(tokens: Tokens) {
 
 async fn work(tokens: Tokens, pod: Pod) -> Result<()> {
     let name = pod.name_any();
-    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
-    tokens.namespace.api::<Pod>().patch_status(&name, &PatchParams::default(), &Patch::Merge(ready)).await?;
+    set_pod_status(&tokens.namespace.api(), &name, ready()).await?;
     let bound = BoundObjectReference {
         api_version: Some("v1".into()),
         kind: Some("Pod".into()),
