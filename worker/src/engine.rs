@@ -2,14 +2,17 @@
 
 use std::time::Instant;
 
+use futures::future::join;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use trellis_crds::GenerationJob;
 use trellis_storage::{ObjectUri, Storage};
 use trellis_worker_core::{Engine, Failure, Period, Product, Progress, Work, complete};
 
 use crate::fetch::Fetcher;
 use crate::model::{Model, timed};
 use crate::order::{Order, sources};
+use crate::record;
 use crate::upload::Folder;
 
 const FETCH: &str = "fetch";
@@ -58,9 +61,23 @@ impl Engine for Trellis {
             peak_memory,
             seed: order.seed.into(),
         };
-        let mut completed = job;
-        complete(&mut completed, &product);
-        product.outputs.push(folder.store_manifest(&self.storage, &completed).await?);
+        let manifest = record::manifest(&completed(&job, &product))?;
+        product.outputs.extend(folder.store(&self.storage, vec![manifest]).await?);
+        record::archive(&self.storage, &self.output_uri, &completed(&job, &product)).await;
         Ok(Some(product))
     }
+
+    async fn keep_failure(&self, job: &GenerationJob) {
+        join(
+            record::store_failure(&self.storage, &self.output_uri, job),
+            record::archive(&self.storage, &self.output_uri, job),
+        )
+        .await;
+    }
+}
+
+fn completed(job: &GenerationJob, product: &Product) -> GenerationJob {
+    let mut job = job.clone();
+    complete(&mut job, product);
+    job
 }

@@ -9,6 +9,7 @@ mod fetch;
 mod model;
 mod model_folder;
 mod order;
+mod record;
 mod settings;
 mod upload;
 

@@ -48,19 +48,6 @@ impl Folder {
             .map_err(|error| of_storage(&error, self.named_by))
     }
 
-    /// Stores the job as its status will be, next to the files: it outlives the object in Kubernetes.
-    pub(crate) async fn store_manifest(
-        &self,
-        storage: &Storage,
-        job: &GenerationJob,
-    ) -> Result<OutputFile, Failure> {
-        let mut job = job.clone();
-        job.metadata.managed_fields = None;
-        let content = serde_json::to_vec_pretty(&job).map_err(|error| Failure::internal(&error))?;
-        let file = File { name: "manifest.json".into(), format: "json", content: content.into() };
-        self.store_one(storage, file).await.map_err(|error| of_storage(&error, self.named_by))
-    }
-
     async fn store_one(&self, storage: &Storage, file: File) -> Result<OutputFile, Error> {
         let uri = self.uri.join(&file.name)?;
         let stored = storage.put(&uri, file.content, trellis_crds::media_type(file.format)).await?;

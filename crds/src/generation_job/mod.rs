@@ -16,6 +16,9 @@ pub use sampling::*;
 pub use spec::*;
 pub use status::*;
 
+/// The folder of records below the installation's destination.
+pub const ARCHIVE: &str = "archive";
+
 impl GenerationJob {
     /// The phase, `Pending` for a job that no one has looked at yet.
     pub fn phase(&self) -> Phase {
@@ -40,6 +43,13 @@ impl GenerationJob {
         format!("{namespace}/{uid}/{attempt}")
     }
 
+    /// Where the record of the newest attempt at a job of this name lies below the installation's destination:
+    /// `archive/<namespace>/<job name>.json`. `None` for names that Kubernetes gives to no object, which could lead elsewhere.
+    pub fn archive_path(namespace: &str, name: &str) -> Option<String> {
+        let given = is_object_name(namespace) && is_object_name(name);
+        given.then(|| format!("{ARCHIVE}/{namespace}/{name}.json"))
+    }
+
     /// How the assigned attempt ended; `None` while it runs, or where nothing is assigned.
     pub fn current_attempt_ended(&self) -> Option<&Attempt> {
         let status = self.status.as_ref()?;
@@ -54,6 +64,14 @@ impl GenerationJob {
         let assigned = status.assignment.iter().map(|a| a.attempt);
         recorded.chain(assigned).max().unwrap_or(0).saturating_add(1)
     }
+}
+
+/// Whether Kubernetes gives such names to namespaces and jobs: lower-case letters, digits, `-` and `.`, and neither of these at an end.
+fn is_object_name(name: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = [name.bytes().next(), name.bytes().next_back()];
+    ends.iter().all(|end| end.is_some_and(alphanumeric))
+        && name.bytes().all(|byte| alphanumeric(byte) || b"-.".contains(&byte))
 }
 
 #[cfg(test)]
@@ -106,6 +124,16 @@ mod tests {
         assert_eq!(job.next_attempt_number(), 3);
         job.status.as_mut().unwrap().record_attempt(lost(2));
         assert_eq!(job.current_attempt_ended().map(|a| a.number), Some(2));
+    }
+
+    #[test]
+    fn a_record_lies_in_the_archive_whatever_is_taken_for_a_name() {
+        let path = |namespace, name| GenerationJob::archive_path(namespace, name);
+        assert_eq!(path("shop", "cup.v2-1").as_deref(), Some("archive/shop/cup.v2-1.json"));
+        for name in ["", ".", "..", "../cup", "a/b", "a/../b", "-cup", "cup.", "Cup", "a b", "a%2fb", "ü"] {
+            assert_eq!(path("shop", name), None, "{name}");
+            assert_eq!(path(name, "cup"), None, "{name}");
+        }
     }
 
     #[test]

@@ -177,14 +177,20 @@ impl Attempt {
         let mut work = tokio::spawn(work_on(worker.clone(), work).in_current_span());
         // A write of progress that is under way is dropped when there is something more important to write.
         tokio::select! {
-            result = &mut work => self.report(result).await,
-            stop = stopped(&mut stop) => self.stop(stop, cancel, work).await,
+            result = &mut work => self.report(worker, result).await,
+            stop = stopped(&mut stop) => self.stop(worker, stop, cancel, work).await,
             never = self.report_progress(shown) => match never {},
         }
     }
 
     /// Ends the work because somebody says so.
-    async fn stop(mut self, stop: Stop, cancel: CancellationToken, mut work: JoinHandle<Made>) -> End {
+    async fn stop<E: Engine>(
+        mut self,
+        worker: &Worker<E>,
+        stop: Stop,
+        cancel: CancellationToken,
+        mut work: JoinHandle<Made>,
+    ) -> End {
         if stop == Stop::LetGo {
             cancel.cancel();
             // The device is free when the work has noticed.
@@ -192,7 +198,7 @@ impl Attempt {
             return End::LetGo;
         }
         if let Ok(result) = timeout(self.pace.grace, &mut work).await {
-            return self.report(result).await;
+            return self.report(worker, result).await;
         }
         cancel.cancel();
         let end = self.hand_back().await;
@@ -200,7 +206,7 @@ impl Attempt {
         end
     }
 
-    async fn report(&mut self, result: Result<Made, JoinError>) -> End {
+    async fn report<E: Engine>(&mut self, worker: &Worker<E>, result: Result<Made, JoinError>) -> End {
         let failure = match result {
             Ok(Ok(Some(product))) => {
                 match self.reporter.write(|job| complete(job, &product), RESULT_PATIENCE).await {
@@ -214,8 +220,17 @@ impl Attempt {
             Err(panic) => Failure::internal(&panic),
         };
         let period = self.period();
+        self.keep_failure(worker, period, &failure).await;
         let written = self.reporter.write(|job| fail(job, period, &failure), RESULT_PATIENCE).await;
         End::of(written, End::Failed(failure.reason))
+    }
+
+    async fn keep_failure<E: Engine>(&self, worker: &Worker<E>, period: Period, failure: &Failure) {
+        let mut job = self.reporter.job().clone();
+        fail(&mut job, period, failure);
+        if timeout(self.pace.record, worker.engine.keep_failure(&job)).await.is_err() {
+            tracing::warn!("no record of the failed attempt could be kept in time");
+        }
     }
 
     async fn hand_back(&mut self) -> End {

@@ -20,6 +20,13 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// Why the attempt failed, as the job's owner is told. A panic counts as a fault of the worker.
     fn run(&self, work: Work) -> impl Future<Output = Result<Option<Product>, Failure>> + Send;
+
+    /// Keeps a record of an attempt that failed, where it can; `job` is as its status will then be. The report of the failure waits for
+    /// [`Pace::record`] at most, so that the record of a later attempt comes later.
+    fn keep_failure(&self, job: &GenerationJob) -> impl Future<Output = ()> + Send {
+        let _ = job;
+        std::future::ready(())
+    }
 }
 
 /// The work of one attempt.

@@ -45,6 +45,11 @@ impl Reporter {
         Self { api, identity, attempt, job, pace }
     }
 
+    /// The job as it was last read or written.
+    pub(crate) fn job(&self) -> &GenerationJob {
+        &self.job
+    }
+
     /// Applies `change` to the job's status, trying for as long as `patience` lasts.
     ///
     /// May be dropped at any time: whether the last try was carried out is then found out by the next write.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use kube::ResourceExt;
 use support::{Stage, hang, is_write, refuse};
 use tokio::sync::Notify;
-use trellis_crds::{FailureReason, Outcome, Phase, conditions};
+use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase, conditions};
 use trellis_e2e::ApiServer;
 use trellis_e2e::sim::Player;
 use trellis_worker_core::{Ended, Engine, Failure, Pace, Product, Work};
@@ -175,4 +175,48 @@ async fn a_worker_that_fails_at_several_jobs_in_a_row_ends() -> Result<()> {
     }
     assert!(matches!(worker.await?, Err(Ended::Faulty)));
     Ok(())
+}
+
+/// Fails, and hands on what it is to keep a record of; or (`true`) never gets that done.
+struct Recording(tokio::sync::mpsc::UnboundedSender<GenerationJob>, bool);
+
+impl Engine for Recording {
+    async fn run(&self, _: Work) -> Result<Option<Product>, Failure> {
+        Err(Failure::invalid("it cannot be made"))
+    }
+
+    async fn keep_failure(&self, job: &GenerationJob) {
+        if self.1 {
+            std::future::pending::<()>().await;
+        }
+        let _ = self.0.send(job.clone());
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_kept_as_it_is_then_reported() -> Result<()> {
+    let stage = Stage::set("record").await?;
+    let (kept, mut records) = tokio::sync::mpsc::unbounded_channel();
+    let worker = stage.start(Recording(kept, false), pace(), None)?;
+    stage.assign("cup", "fail").await?;
+    let reported = stage.ended("cup").await?;
+    let kept = records.recv().await.context("nothing was kept")?;
+    let ended = |job: &GenerationJob| {
+        let attempt = job.current_attempt_ended()?;
+        Some((job.uid()?, job.phase(), attempt.number, attempt.reason?, attempt.message.clone()?))
+    };
+    assert_eq!(ended(&kept).context("its end is missing")?, ended(&reported).context("no end")?);
+    stage.terminate(worker).await
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_kept_does_not_hold_up_the_report() -> Result<()> {
+    let stage = Stage::set("no-record").await?;
+    let (kept, _records) = tokio::sync::mpsc::unbounded_channel();
+    let pace = Pace { record: Duration::from_millis(1), ..pace() };
+    let worker = stage.start(Recording(kept, true), pace, None)?;
+    stage.assign("cup", "fail").await?;
+    let attempts = stage.ended("cup").await?.status.context("no status")?.attempts;
+    assert_eq!(attempts[0].reason, Some(FailureReason::InvalidInput));
+    stage.terminate(worker).await
 }
