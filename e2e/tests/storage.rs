@@ -5,9 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
-use trellis_storage::{Error, ObjectUri, Settings, Storage, Stored};
+use trellis_storage::{Error, Listed, ObjectUri, Settings, Storage, Stored};
 
 const BUCKET: &str = "trellis-tests";
 
@@ -25,6 +26,8 @@ impl Emulator {
         let process = Command::new(program)
             .args(["-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-log-level", "error"])
             .args(["-port", &port.to_string(), "-external-url", &format!("http://{address}")])
+            // The XML API, which lists and deletes, is served under this name alone.
+            .args(["-public-host", &address])
             .stdin(Stdio::null())
             .spawn()
             .context("cannot start fake-gcs-server")?;
@@ -84,6 +87,49 @@ async fn objects_come_back_as_they_were_written() -> Result<()> {
         let folder = tempfile::tempdir()?;
         assert_eq!(storage.download(&uri, &folder.path().join("copy")).await?, stored, "{name}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_written_is_listed_until_it_is_deleted() -> Result<()> {
+    let emulator = Emulator::start().await?;
+    let storage = emulator.storage();
+    for name in ["out/shop/a b/ü#1.glb", "out/shop/manifest.json", "outside", "other/x"] {
+        storage.put(&uri(name), "abc".into(), "text/plain").await?;
+    }
+    let names = async |folder: ObjectUri| {
+        let listed: Vec<_> = storage.list(&folder).try_collect().await?;
+        let recent =
+            |object: &Listed| object.modified.elapsed().unwrap_or_default() < Duration::from_secs(3600);
+        assert!(listed.iter().all(|object| object.bytes == 3 && recent(object)), "{listed:?}");
+        let mut names: Vec<_> = listed.iter().map(|object| object.uri.to_string()).collect();
+        names.sort();
+        anyhow::Ok(names)
+    };
+    let [first, second] =
+        ["out/shop/a b/ü#1.glb", "out/shop/manifest.json"].map(|name| uri(name).to_string());
+    assert_eq!(names(uri("out")).await?, [first, second.clone()]);
+    assert_eq!(names(format!("gs://{BUCKET}").parse()?).await?.len(), 4);
+    assert_eq!(names(uri("nothing")).await?, Vec::<String>::new());
+
+    storage.delete(&uri("out/shop/a b/ü#1.glb")).await?;
+    assert_eq!(names(uri("out")).await?, [second]);
+    let gone = storage.delete(&uri("out/shop/a b/ü#1.glb")).await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    let signed = storage.sign_get(&uri("outside"), Duration::from_secs(60)).await;
+    assert!(matches!(signed, Err(Error::Unsupported { .. })), "{signed:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listing_that_is_refused_ends_with_that() -> Result<()> {
+    let refusal = |status| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let address = misbehaving(vec![refusal("403 Forbidden"), refusal("404 Not Found")]).await?;
+    let storage = storage_at(&address);
+    let list = || storage.list(&uri("out")).try_collect::<Vec<_>>();
+    let (denied, missing) = (list().await, list().await);
+    assert!(matches!(denied, Err(Error::Denied { .. })), "{denied:?}");
+    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with an object.
 
 use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -41,6 +42,14 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
+    /// Objects of this kind of address cannot do that.
+    #[error("{uri}: {why}")]
+    Unsupported {
+        /// The address.
+        uri: String,
+        /// What cannot be done, and with what it can.
+        why: &'static str,
+    },
     /// The content does not have the checksum that the store keeps.
     #[error("the content of {uri} was damaged on its way; try again")]
     Corrupt {
@@ -74,6 +83,24 @@ impl Error {
 
     pub(crate) fn unavailable(uri: impl Into<String>, source: impl Into<Source>) -> Self {
         Self::Unavailable { uri: uri.into(), source: source.into() }
+    }
+
+    /// What the crate object_store says of `uri`.
+    pub(crate) fn of_object_store(uri: String, error: object_store::Error) -> Self {
+        use object_store::Error as E;
+        let kind = find::<io::Error>(&error).map(io::Error::kind);
+        match (&error, kind) {
+            (E::NotFound { .. }, _) | (_, Some(ErrorKind::NotFound | ErrorKind::IsADirectory)) => {
+                Self::NotFound { uri }
+            }
+            (E::PermissionDenied { .. } | E::Unauthenticated { .. }, _)
+            | (_, Some(ErrorKind::PermissionDenied)) => Self::Denied { uri, source: Some(Box::new(error)) },
+            (E::InvalidPath { source }, _) => Self::refused(
+                uri,
+                format!("an object has a name that is no path, rename or move it: {source}"),
+            ),
+            _ => Self::unavailable(uri, error),
+        }
     }
 
     /// Whether the same call may succeed later without anybody changing anything.

@@ -1,14 +1,16 @@
 //! Objects in Google Cloud Storage, or in an emulator of it.
 //!
-//! Only reading and writing: listing and deleting go over gRPC in this client, which no emulator offers.
+//! Reading, writing and signing: listing and deleting go over gRPC in this client, which no emulator offers.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
-use google_cloud_auth::credentials::anonymous;
+use google_cloud_auth::credentials::{self, anonymous};
+use google_cloud_auth::signer::Signer;
 use google_cloud_gax::retry_policy::RetryPolicyExt;
+use google_cloud_storage::builder::storage::SignedUrlBuilder;
 use google_cloud_storage::client::Storage;
 use google_cloud_storage::error::{ReadError, WriteError};
 use google_cloud_storage::retry_policy::RetryableErrors;
@@ -26,22 +28,23 @@ const RETRIES: u32 = 6;
 const READ_TIME: Duration = Duration::from_secs(60);
 /// How long a write may take: this, and a second for each MiB.
 const WRITE_TIME: Duration = Duration::from_secs(60);
+/// How long signing may take: without a key here, IAM signs.
+const SIGN_TIME: Duration = Duration::from_secs(30);
+/// <https://cloud.google.com/storage/quotas#requests>
+const LONGEST_SIGNED: Duration = Duration::from_secs(7 * 86_400);
 
 /// The Cloud Storage client, made when first used: a program that only reads files needs no Google account.
 #[derive(Debug)]
 pub(crate) struct Gcs {
     emulator: Option<String>,
     client: OnceCell<Storage>,
+    signer: OnceCell<Signer>,
 }
 
 impl Gcs {
-    /// `emulator` is `host:port` or a URL, as in the variable `STORAGE_EMULATOR_HOST` of Google's other clients.
+    /// `emulator` is its URL.
     pub(crate) fn new(emulator: Option<String>) -> Self {
-        let emulator = emulator.filter(|host| !host.is_empty()).map(|host| match host.contains("://") {
-            true => host,
-            false => format!("http://{host}"),
-        });
-        Self { emulator, client: OnceCell::new() }
+        Self { emulator, client: OnceCell::new(), signer: OnceCell::new() }
     }
 
     pub(crate) async fn put(
@@ -80,6 +83,28 @@ impl Gcs {
             Ok(piece.map(|piece| (piece, (response, uri))))
         });
         Ok(ObjectReader { size, pieces: pieces.boxed() })
+    }
+
+    pub(crate) async fn sign_get(
+        &self,
+        uri: &ObjectUri,
+        (bucket, object): (&str, &str),
+        expiry: Duration,
+    ) -> Result<String, Error> {
+        if self.emulator.is_some() {
+            let why = "an emulator has no signed addresses";
+            return Err(Error::Unsupported { uri: uri.to_string(), why });
+        }
+        if expiry > LONGEST_SIGNED {
+            return Err(Error::refused(uri.to_string(), "a signed address lasts seven days at most"));
+        }
+        let signer = self.signer.get_or_try_init(async || credentials::Builder::default().build_signer());
+        let signer = signer.await.map_err(|error| Error::unavailable(uri.to_string(), error))?;
+        let builder = SignedUrlBuilder::for_object(bucket_name(bucket), object).with_expiration(expiry);
+        match timeout(SIGN_TIME, builder.sign_with(signer)).await {
+            Ok(signed) => signed.map_err(|error| Error::unavailable(uri.to_string(), error)),
+            Err(elapsed) => Err(Error::unavailable(uri.to_string(), elapsed)),
+        }
     }
 
     async fn client(&self, uri: &ObjectUri) -> Result<&Storage, Error> {
@@ -134,14 +159,9 @@ fn convert(uri: &ObjectUri, error: google_cloud_storage::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use google_cloud_auth::signer::SigningProvider;
 
-    #[test]
-    fn an_emulator_is_named_with_or_without_a_scheme() {
-        assert_eq!(Gcs::new(Some("localhost:4443".into())).emulator.unwrap(), "http://localhost:4443");
-        assert_eq!(Gcs::new(Some("http://gcs:80".into())).emulator.unwrap(), "http://gcs:80");
-        assert_eq!(Gcs::new(Some(String::new())).emulator, None);
-    }
+    use super::*;
 
     #[test]
     fn the_stores_answers_are_told_apart() {
@@ -154,5 +174,32 @@ mod tests {
         assert!(convert(&uri, answer(429)).is_transient());
         let short = google_cloud_storage::Error::io(ReadError::ShortRead(3));
         assert!(convert(&uri, short).is_transient());
+    }
+
+    /// Signs with what it is to sign.
+    #[derive(Debug)]
+    struct Pen;
+
+    impl SigningProvider for Pen {
+        async fn client_email(&self) -> google_cloud_auth::signer::Result<String> {
+            Ok("api@project.iam.gserviceaccount.com".into())
+        }
+
+        async fn sign(&self, _: &[u8]) -> google_cloud_auth::signer::Result<Bytes> {
+            Ok(Bytes::from_static(&[0xab; 4]))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_signed_address_names_the_object_and_lasts_as_long_as_asked() {
+        let gcs = Gcs::new(None);
+        gcs.signer.set(Signer::from(Pen)).unwrap();
+        let uri: ObjectUri = "gs://bucket/a b/model.glb".parse().unwrap();
+        let sign = |seconds| gcs.sign_get(&uri, ("bucket", "a b/model.glb"), Duration::from_secs(seconds));
+        let signed = sign(600).await.unwrap();
+        assert!(signed.starts_with("https://storage.googleapis.com/bucket/a%20b/model.glb?"), "{signed}");
+        assert!(signed.contains("X-Goog-Expires=600&"), "{signed}");
+        assert!(signed.ends_with("X-Goog-Signature=abababab"), "{signed}");
+        assert!(matches!(sign(8 * 86_400).await, Err(Error::Refused { .. })));
     }
 }

@@ -3,6 +3,7 @@
 //! What is read and written is checked: sizes against a limit, contents against the CRC32C that the store keeps.
 //! Every call has a time limit of its own; what may succeed a moment later is tried again.
 
+mod buckets;
 mod digest;
 mod error;
 mod file;
@@ -16,5 +17,5 @@ pub use digest::{Digester, Stored};
 pub use error::Error;
 pub use https::HttpsReader;
 pub use public::is_public;
-pub use storage::{ObjectReader, Settings, Storage};
+pub use storage::{Listed, Listing, ObjectReader, Settings, Storage};
 pub use uri::ObjectUri;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
@@ -9,6 +10,7 @@ use futures::{Stream, TryStreamExt};
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
 
+use crate::buckets::Buckets;
 use crate::digest::{Digester, Stored};
 use crate::file::Files;
 use crate::gcs::Gcs;
@@ -25,18 +27,21 @@ pub struct Settings {
     pub file_roots: Vec<PathBuf>,
 }
 
-/// Reads and writes objects. Clones share their connections.
+/// Reads, writes, lists and deletes objects. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Storage {
     gcs: Arc<Gcs>,
+    buckets: Arc<Buckets>,
     files: Arc<Files>,
 }
 
 impl Storage {
     /// A storage that reaches what `settings` say. Connects when first used.
     pub fn new(settings: Settings) -> Self {
+        let emulator = settings.emulator_host.and_then(|host| emulator_url(&host));
         Self {
-            gcs: Arc::new(Gcs::new(settings.emulator_host)),
+            gcs: Arc::new(Gcs::new(emulator.clone())),
+            buckets: Arc::new(Buckets::new(emulator)),
             files: Arc::new(Files::new(settings.file_roots)),
         }
     }
@@ -64,6 +69,42 @@ impl Storage {
         match object(uri)? {
             Place::Gs { bucket, object } => self.gcs.open(uri, (bucket, object)).await,
             Place::File(path) => self.files.open(uri, path).await,
+        }
+    }
+
+    /// The objects below the folder `folder`, or in the bucket that it names, one by one and in no order. A folder that is not there has none.
+    ///
+    /// The stream ends with an error where the listing cannot be had in full. See [`Error`].
+    pub fn list(&self, folder: &ObjectUri) -> Listing {
+        match &folder.place {
+            Place::Gs { bucket, object } => self.buckets.list(folder, bucket, object),
+            Place::File(path) => self.files.list(folder, path),
+        }
+    }
+
+    /// Deletes an object. A folder that is left empty in a file system goes with it.
+    ///
+    /// # Errors
+    /// See [`Error`]; `NotFound` when there is none.
+    pub async fn delete(&self, uri: &ObjectUri) -> Result<(), Error> {
+        match object(uri)? {
+            Place::Gs { bucket, object } => self.buckets.delete(uri, bucket, object).await,
+            Place::File(path) => self.files.delete(uri, path).await,
+        }
+    }
+
+    /// An `https://` address at which anybody can read the object until `expiry` has passed, at most seven days. Whether there is an object is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// See [`Error`]; `Unsupported` for files, and in an emulator.
+    pub async fn sign_get(&self, uri: &ObjectUri, expiry: Duration) -> Result<String, Error> {
+        match object(uri)? {
+            Place::Gs { bucket, object } => self.gcs.sign_get(uri, (bucket, object), expiry).await,
+            Place::File(_) => Err(Error::Unsupported {
+                uri: uri.to_string(),
+                why: "files have no signed addresses; objects at gs:// do",
+            }),
         }
     }
 
@@ -113,6 +154,15 @@ impl Storage {
     }
 }
 
+/// `host` is `host:port` or a URL, as in the variable `STORAGE_EMULATOR_HOST` of Google's clients.
+fn emulator_url(host: &str) -> Option<String> {
+    match host {
+        "" => None,
+        url if url.contains("://") => Some(url.into()),
+        host => Some(format!("http://{host}")),
+    }
+}
+
 fn object(uri: &ObjectUri) -> Result<&Place, Error> {
     match &uri.place {
         Place::Gs { object, .. } if object.is_empty() => {
@@ -121,6 +171,22 @@ fn object(uri: &ObjectUri) -> Result<&Place, Error> {
         place => Ok(place),
     }
 }
+
+/// What a listing says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its address.
+    pub uri: ObjectUri,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+    /// Whether it is the part of a file that is being written, or that was when the writer ended. Buckets show only whole objects.
+    pub is_unfinished: bool,
+}
+
+/// Objects, one by one.
+pub type Listing = BoxStream<'static, Result<Listed, Error>>;
 
 /// An object that is being read.
 pub struct ObjectReader {
@@ -187,6 +253,70 @@ mod tests {
         assert_eq!(std::fs::read(folder.path().join("secret")).unwrap(), b"s");
         let none = Storage::new(Settings::default());
         assert!(matches!(none.get(&base, 9).await, Err(Error::Refused { .. })));
+    }
+
+    async fn names(storage: &Storage, folder: &ObjectUri) -> Vec<String> {
+        let listed: Vec<_> = storage.list(folder).try_collect().await.unwrap();
+        let mut names: Vec<_> =
+            listed.iter().map(|file| file.uri.strip_prefix(folder).unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_listing_has_the_files_below_a_folder_and_says_which_are_unfinished() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, base) = rooted(folder.path());
+        let root = base.join("root").unwrap();
+        assert_eq!(names(&storage, &root).await, Vec::<String>::new());
+        for name in ["a/model.glb", "a/b/preview.png", "ab/c"] {
+            storage.put(&root.join(name).unwrap(), Bytes::from_static(b"abc"), "text/plain").await.unwrap();
+        }
+        std::fs::write(folder.path().join("root/a/model.glb#1"), "a").unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("root/a/up")).unwrap();
+        assert_eq!(
+            names(&storage, &root.join("a").unwrap()).await,
+            ["b/preview.png", "model.glb", "model.glb%231"]
+        );
+        let listed: Vec<_> = storage.list(&root).try_collect().await.unwrap();
+        let unfinished: Vec<_> = listed.iter().filter(|file| file.is_unfinished).collect();
+        assert_eq!(unfinished.len(), 1);
+        assert_eq!((unfinished[0].bytes, listed.len()), (1, 4));
+        assert!(listed.iter().all(|file| file.modified.elapsed().unwrap() < Duration::from_secs(3600)));
+        assert!(storage.list(&base).try_next().await.is_err(), "outside of the roots");
+    }
+
+    #[tokio::test]
+    async fn a_deleted_file_takes_the_folders_that_it_leaves_empty_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, base) = rooted(folder.path());
+        let root = base.join("root").unwrap();
+        for name in ["shop/u/1/model.glb", "shop/u/2/model.glb"] {
+            storage.put(&root.join(name).unwrap(), Bytes::from_static(b"abc"), "text/plain").await.unwrap();
+        }
+        storage.delete(&root.join("shop/u/1/model.glb").unwrap()).await.unwrap();
+        assert!(!folder.path().join("root/shop/u/1").exists());
+        let gone = storage.delete(&root.join("shop/u/1/model.glb").unwrap()).await;
+        assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+        storage.delete(&root.join("shop/u/2/model.glb").unwrap()).await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path().join("root")).unwrap().count(), 0);
+        std::fs::write(folder.path().join("secret"), "s").unwrap();
+        assert!(matches!(storage.delete(&base.join("secret").unwrap()).await, Err(Error::Refused { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_file_has_no_signed_address() {
+        let storage = Storage::new(Settings::default());
+        let uri = "file:///out/model.glb".parse().unwrap();
+        let signed = storage.sign_get(&uri, Duration::from_secs(60)).await;
+        assert!(matches!(signed, Err(Error::Unsupported { .. })), "{signed:?}");
+    }
+
+    #[test]
+    fn an_emulator_is_named_with_or_without_a_scheme() {
+        assert_eq!(emulator_url("localhost:4443").as_deref(), Some("http://localhost:4443"));
+        assert_eq!(emulator_url("http://gcs:80").as_deref(), Some("http://gcs:80"));
+        assert_eq!(emulator_url(""), None);
     }
 
     #[tokio::test]

@@ -33,6 +33,23 @@ impl ObjectUri {
         format!("{}/{name}", self.text).parse()
     }
 
+    /// The address of the file at an absolute path.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        let text = Url::from_file_path(path).map_or_else(|()| path.display().to_string(), String::from);
+        Self { text, place: Place::File(path.into()) }
+    }
+
+    /// The address of an object, by the name that its store gives.
+    pub(crate) fn of_object(bucket: &str, object: &str) -> Self {
+        let place = Place::Gs { bucket: bucket.into(), object: object.into() };
+        Self { text: format!("gs://{bucket}/{object}"), place }
+    }
+
+    /// What is left of this address below `folder`; `None` where it is not below it.
+    pub fn strip_prefix(&self, folder: &Self) -> Option<&str> {
+        self.text.strip_prefix(&folder.text)?.strip_prefix('/').filter(|name| !name.is_empty())
+    }
+
     /// The address that this one is directly below; a bucket and the root of the file system have none.
     pub fn parent(&self) -> Option<Self> {
         self.text.rsplit_once('/')?.0.parse().ok()
