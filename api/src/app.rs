@@ -82,6 +82,7 @@ mod tests {
     use trellis_storage::HttpsReader;
 
     use crate::auth::keys::Key;
+    use crate::jobs::archive::Archive;
     use crate::request::PLACES;
 
     /// A service that has read nothing yet, and a key for it. Kubernetes answers nothing.
@@ -89,15 +90,17 @@ mod tests {
         let silent = tower::service_fn(|_: Request<kube::client::Body>| async {
             std::future::pending::<Result<axum::http::Response<Body>, std::io::Error>>().await
         });
-        let (jobs, _) = Jobs::watch(Client::new(silent, "default"));
         let (key, entry) = Key::generate("a".into(), "alice".into(), "team".into()).unwrap();
         let (_, keys) = watch::channel(Arc::new(Keys { keys: vec![entry] }));
         let storage = Storage::new(trellis_storage::Settings::default());
+        let archive = Archive::new(storage.clone(), None);
+        let (jobs, _) = Jobs::watch(Client::new(silent, "default"), archive);
         let settings = Settings {
             api_keys_file: "keys.yaml".into(),
             input_uri: "gs://bucket/inputs".into(),
             storage_emulator_host: None,
             pool_namespace: "trellis".into(),
+            output_uri: None,
             file_roots: Vec::new(),
             max_image_bytes: 1000,
         };

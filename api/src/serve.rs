@@ -17,6 +17,7 @@ use trellis_telemetry::Health;
 use crate::app::{self, App};
 use crate::auth::keys::{self, KeysError};
 use crate::cluster;
+use crate::jobs::archive::Archive;
 use crate::jobs::inputs::Inputs;
 use crate::jobs::store::Jobs;
 use crate::middleware::Requests;
@@ -35,6 +36,9 @@ pub enum ServeError {
     /// `INPUT_URI` is no address of a storage.
     #[error("INPUT_URI: {0}")]
     InputUri(#[source] trellis_storage::Error),
+    /// `OUTPUT_URI` is no address of a storage.
+    #[error("OUTPUT_URI: {0}")]
+    OutputUri(#[source] trellis_storage::Error),
     /// TLS for image URLs cannot be set up.
     #[error("cannot set up the reader of https:// images: {0}")]
     Https(String),
@@ -86,13 +90,15 @@ pub async fn serve(
 /// The application, and what keeps it up to date for as long as the handles live.
 fn start(settings: Settings, client: Client) -> Result<(App, Vec<AbortOnDropHandle<()>>), ServeError> {
     let input_uri: ObjectUri = settings.input_uri.parse().map_err(ServeError::InputUri)?;
+    let output_uri = settings.output_uri.as_deref().map(str::parse::<ObjectUri>).transpose();
+    let output_uri = output_uri.map_err(ServeError::OutputUri)?;
     let storage = Storage::new(trellis_storage::Settings {
         emulator_host: settings.storage_emulator_host.clone(),
-        file_roots: file_roots(&settings, &input_uri),
+        file_roots: file_roots(&settings, [Some(&input_uri), output_uri.as_ref()]),
     });
     let https = HttpsReader::new().map_err(|error| ServeError::Https(error.to_string()))?;
     let (keys, reload) = keys::watch(settings.api_keys_file.clone())?;
-    let (jobs, fill_jobs) = Jobs::watch(client.clone());
+    let (jobs, fill_jobs) = Jobs::watch(client.clone(), Archive::new(storage.clone(), output_uri));
     let (pools, fill_pools) = cluster::watch(Api::all(client), watcher::Config::default());
     let health = Health::default();
 
@@ -115,7 +121,7 @@ fn start(settings: Settings, client: Client) -> Result<(App, Vec<AbortOnDropHand
     Ok((App { settings, keys, jobs, pools, places, inputs, storage, health }, background))
 }
 
-fn file_roots(settings: &Settings, input_uri: &ObjectUri) -> Vec<PathBuf> {
-    let input = input_uri.file_path().map(PathBuf::from);
-    settings.file_roots.iter().cloned().chain(input).collect()
+fn file_roots(settings: &Settings, folders: [Option<&ObjectUri>; 2]) -> Vec<PathBuf> {
+    let folders = folders.into_iter().flatten().filter_map(|uri| uri.file_path().map(PathBuf::from));
+    settings.file_roots.iter().cloned().chain(folders).collect()
 }

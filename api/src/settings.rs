@@ -13,6 +13,11 @@ pub struct Settings {
     #[arg(long, env = "INPUT_URI")]
     pub input_uri: String,
 
+    /// Where the workers' outputs go unless a job says otherwise: gs://bucket/prefix or file:///path. Jobs that are not in Kubernetes any more
+    /// are answered for from the records there; without it they are not.
+    #[arg(long, env = "OUTPUT_URI")]
+    pub output_uri: Option<String>,
+
     /// The address of a Cloud Storage emulator, instead of Google's.
     #[arg(long, env = "STORAGE_EMULATOR_HOST")]
     pub storage_emulator_host: Option<String>,
@@ -21,7 +26,7 @@ pub struct Settings {
     #[arg(long, env = "POOL_NAMESPACE")]
     pub pool_namespace: String,
 
-    /// Folders, separated by commas, that file:// results may lie in; the folder of INPUT_URI is always among them.
+    /// Folders, separated by commas, that file:// results may lie in; the folders of INPUT_URI and OUTPUT_URI are always among them.
     #[arg(long, env = "TRELLIS_FILE_ROOTS", value_delimiter = ',')]
     pub file_roots: Vec<PathBuf>,
 

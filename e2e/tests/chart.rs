@@ -70,7 +70,7 @@ fn the_api_reads_results_where_workers_write_files() -> Result<()> {
         ["--set", "storage.outputUri=file:///assets/out", "--set", "api.volumeMounts[0].mountPath=/assets"];
     let chart = render("files", &files)?;
     let api = chart.split("---").find(|object| object.contains("name: API_KEYS_FILE")).context("no API")?;
-    assert!(api.contains("name: TRELLIS_FILE_ROOTS\n              value: \"/assets/out\""), "{api}");
+    assert!(api.contains("name: OUTPUT_URI\n              value: \"file:///assets/out\""), "{api}");
     assert!(api.contains("mountPath: /assets\n"), "{api}");
     Ok(())
 }

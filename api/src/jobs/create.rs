@@ -7,7 +7,7 @@ use trellis_crds::{GenerationJob, InputKind, labels};
 use trellis_telemetry::TraceParent;
 
 use super::inputs::InputError;
-use super::{JobError, JobId, build};
+use super::{JobId, build};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cluster::ClusterError;
@@ -40,12 +40,10 @@ pub(crate) async fn create(
     trace: &TraceParent,
 ) -> Result<Arc<GenerationJob>, CreateError> {
     let id = build::id(caller, key);
-    if key.is_some() {
-        match app.jobs.find(caller, &id).await {
-            Ok(job) => return same_request(job, request),
-            Err(JobError::NotFound) => {}
-            Err(JobError::Cluster(error)) => return Err(error.into()),
-        }
+    if key.is_some()
+        && let Some(job) = app.jobs.live(caller, &id).await?
+    {
+        return same_request(job, request);
     }
     // Before the first reading there seems to be no pool.
     app.health.ready().map_err(ClusterError::Unavailable)?;
@@ -67,11 +65,8 @@ pub(crate) async fn create(
 
 /// The job that another request with the same key has made since we looked.
 async fn made_meanwhile(app: &App, caller: &Caller, id: &JobId) -> Result<Arc<GenerationJob>, CreateError> {
-    app.jobs.find(caller, id).await.map_err(|error| match error {
-        // Deleted again, or of another user: the key cannot be used now.
-        JobError::NotFound => CreateError::KeyReused,
-        JobError::Cluster(error) => error.into(),
-    })
+    // Deleted again, or of another user: the key cannot be used now.
+    app.jobs.live(caller, id).await?.ok_or(CreateError::KeyReused)
 }
 
 fn same_request(job: Arc<GenerationJob>, request: &Generate) -> Result<Arc<GenerationJob>, CreateError> {

@@ -1,5 +1,6 @@
 //! Jobs as this service sees them: GenerationJobs that carry its label and a user.
 
+pub(crate) mod archive;
 pub(crate) mod build;
 pub(crate) mod create;
 pub(crate) mod inputs;
@@ -60,6 +61,12 @@ pub(crate) enum JobError {
     /// The API server could not be asked.
     #[error(transparent)]
     Cluster(ClusterError),
+    /// The storage does not give the record of a job that is not in Kubernetes any more.
+    #[error(transparent)]
+    Archive(trellis_storage::Error),
+    /// The record is none of a job.
+    #[error("the record of a job that is not in Kubernetes any more cannot be read: {0}")]
+    Record(serde_json::Error),
 }
 
 impl From<ClusterError> for JobError {

@@ -8,24 +8,27 @@ use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt as _};
 use trellis_crds::{GenerationJob, labels};
 
+use super::archive::Archive;
 use super::{JobError, JobId};
 use crate::auth::Caller;
 use crate::cluster::{self, ClusterError};
 
-/// Every job that came over REST, in whatever namespace: read from a watch, written to the API server.
+/// Every job that came over REST, in whatever namespace: read from a watch, written to the API server, and once it is gone from there, read
+/// from the archive.
 #[derive(Clone)]
 pub(crate) struct Jobs {
     client: Client,
     store: Store<GenerationJob>,
+    archive: Archive,
 }
 
 impl Jobs {
     /// The jobs, and the future that keeps up with them.
-    pub(crate) fn watch(client: Client) -> (Self, impl Future<Output = ()> + Send) {
+    pub(crate) fn watch(client: Client, archive: Archive) -> (Self, impl Future<Output = ()> + Send) {
         let ours =
             watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGED_BY_API));
         let (store, fill) = cluster::watch(Api::all(client.clone()), ours);
-        (Self { client, store }, fill)
+        (Self { client, store, archive }, fill)
     }
 
     /// Waits until all jobs were read once. False where the watch was given up.
@@ -33,15 +36,32 @@ impl Jobs {
         self.store.wait_until_ready().await.is_ok()
     }
 
-    /// The caller's job of this id. A job that another replica has just created, or this one, may be missing from the
-    /// store for a moment: then the API server is asked.
+    /// The caller's job of this id, also when its object is gone.
     pub(crate) async fn find(&self, caller: &Caller, id: &JobId) -> Result<Arc<GenerationJob>, JobError> {
+        if let Some(job) = self.live(caller, id).await? {
+            return Ok(job);
+        }
+        let job = self.archive.find(caller, id).await?;
+        if belongs_to(&job, caller) { Ok(Arc::new(job)) } else { Err(JobError::NotFound) }
+    }
+
+    /// The caller's job of this id, where it is in Kubernetes. A job that another replica has just created, or this one, may be missing from
+    /// the store for a moment: then the API server is asked.
+    pub(crate) async fn live(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+    ) -> Result<Option<Arc<GenerationJob>>, ClusterError> {
         let key = ObjectRef::new(id.as_str()).within(&caller.namespace);
         let job = match self.store.get(&key) {
-            Some(job) => job,
-            None => Arc::new(cluster::call(self.api(caller).get(id.as_str())).await?),
+            Some(job) => Some(job),
+            None => match cluster::call(self.api(caller).get(id.as_str())).await {
+                Ok(job) => Some(Arc::new(job)),
+                Err(ClusterError::NotFound) => None,
+                Err(error) => return Err(error),
+            },
         };
-        if belongs_to(&job, caller) { Ok(job) } else { Err(JobError::NotFound) }
+        Ok(job.filter(|job| belongs_to(job, caller)))
     }
 
     /// The caller's jobs, in no order.
@@ -61,7 +81,7 @@ impl Jobs {
 
     /// Deletes the caller's job, and so ends it in mid-run. Returns what it was.
     pub(crate) async fn delete(&self, caller: &Caller, id: &JobId) -> Result<Arc<GenerationJob>, JobError> {
-        let job = self.find(caller, id).await?;
+        let job = self.live(caller, id).await?.ok_or(JobError::NotFound)?;
         cluster::call(self.api(caller).delete(id.as_str(), &DeleteParams::background())).await?;
         Ok(job)
     }

@@ -100,6 +100,12 @@ impl From<JobError> for Problem {
         match error {
             JobError::NotFound => Self::new(Code::JobNotFound, error.to_string()),
             JobError::Cluster(error) => error.into(),
+            JobError::Archive(error) => storage_unavailable(&error),
+            // Without the error's text, which may quote the record.
+            JobError::Record(error) => internal(&format!(
+                "the record of a job in the archive cannot be read ({:?})",
+                error.classify()
+            )),
         }
     }
 }
@@ -160,7 +166,7 @@ fn storage_unavailable(error: &trellis_storage::Error) -> Problem {
         true => tracing::warn!(cause, "the storage is unavailable"),
         false => tracing::error!(
             cause,
-            "the storage refuses; check INPUT_URI, TRELLIS_FILE_ROOTS and the rights of the service's account"
+            "the storage refuses; check INPUT_URI, OUTPUT_URI, TRELLIS_FILE_ROOTS and the rights of the service's account"
         ),
     }
     Problem::new(Code::StorageUnavailable, "The object storage does not answer as it should. Try again.")

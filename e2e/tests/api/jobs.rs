@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use trellis_crds::InputKind;
 
-use crate::service::{PHOTO, Service, body, completed, id, photo, problem};
+use crate::service::{PHOTO, Service, body, completed, id, keep_record, photo, problem};
 
 #[tokio::test]
 async fn a_photo_in_base64_becomes_a_job_and_its_result_the_workers_bytes() {
@@ -143,5 +143,66 @@ async fn a_deleted_job_is_gone() {
     problem(service.delete(&path), 404, "job_not_found").await;
     service.wait_for(&path, async |response| response.status() == StatusCode::NOT_FOUND).await;
     assert_eq!(service.jobs().list(&Default::default()).await.unwrap().items.len(), 0);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_gone_is_answered_for_from_its_record() {
+    let service = Service::start("record", &[InputKind::Image]).await;
+    let path = format!("/api/v1/jobs/{}", service.submit().await);
+    let id = path.rsplit('/').next().unwrap();
+    let job = service.jobs().get(id).await.unwrap();
+    let status = completed(service.folder.path(), &job, b"glTF");
+    service.set_status(id, status.clone()).await;
+    let read = async |path: &str| body(service.get(path).send().await.unwrap(), StatusCode::OK).await;
+    let before = (read(&path).await, read(&format!("{path}/status")).await);
+
+    keep_record(service.folder.path(), &job, status);
+    assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let listed =
+        async |response: reqwest::Response| response.json::<Value>().await.unwrap()["jobs"] == json!([]);
+    service.wait_for("/api/v1/jobs", listed).await;
+    assert_eq!((read(&path).await, read(&format!("{path}/status")).await), before);
+    let result = service.get(&format!("{path}/result")).send().await.unwrap();
+    assert_eq!(result.bytes().await.unwrap(), "glTF");
+    problem(service.delete(&path), 404, "job_not_found").await;
+
+    for path in [path.clone(), format!("{path}/status"), format!("{path}/result")] {
+        let bob = reqwest::Client::new().get(format!("{}{path}", service.url)).bearer_auth(&service.bob);
+        problem(bob, 404, "job_not_found").await;
+    }
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_gone_and_never_completed_has_failed() {
+    let service = Service::start("failed-record", &[InputKind::Image]).await;
+    let path = format!("/api/v1/jobs/{}", service.submit().await);
+    let id = path.rsplit('/').next().unwrap();
+    let job = service.jobs().get(id).await.unwrap();
+    let time = "2026-11-24T07:00:00.000000Z";
+    let attempt = json!({
+        "number": 1, "worker": "a", "start": time, "end": time,
+        "outcome": "Failed", "reason": "OutOfMemory", "message": "the memory did not suffice",
+    });
+    keep_record(service.folder.path(), &job, json!({"phase": "Processing", "attempts": [attempt]}));
+    assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let is_failed =
+        async |response: reqwest::Response| response.json::<Value>().await.unwrap()["status"] == "failed";
+    service.wait_for(&format!("{path}/status"), is_failed).await;
+    let failed = problem(service.get(&format!("{path}/result")), 409, "job_failed").await;
+    let error = json!({"code": "OutOfMemory", "message": "the memory did not suffice", "retryable": true});
+    assert_eq!(failed["job_error"], error);
+
+    // Whatever lies where the record should be.
+    let mut foreign = job.clone();
+    foreign.metadata.name = Some("gj-00000000000000000000000000".into());
+    keep_record(service.folder.path(), &foreign, json!({}));
+    let archive = service.folder.path().join("outputs/archive").join(service.namespace.name());
+    let record = archive.join(format!("{id}.json"));
+    std::fs::rename(archive.join("gj-00000000000000000000000000.json"), &record).unwrap();
+    problem(service.get(&path), 404, "job_not_found").await;
+    std::fs::write(&record, "{").unwrap();
+    problem(service.get(&path), 500, "internal").await;
     service.stop().await;
 }

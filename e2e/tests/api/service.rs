@@ -51,7 +51,8 @@ impl Service {
             input_uri: format!("file://{}", folder.path().join("inputs").display()),
             storage_emulator_host: None,
             pool_namespace: namespace.name().to_owned(),
-            file_roots: vec![folder.path().join("outputs")],
+            output_uri: Some(format!("file://{}", folder.path().join("outputs").display())),
+            file_roots: Vec::new(),
             max_image_bytes: 1 << 20,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -193,4 +194,15 @@ pub(crate) fn completed(folder: &Path, job: &GenerationJob, model: &[u8]) -> Val
         }],
         "timings": [{"stage": "sparse_structure", "milliseconds": 1200}],
     })
+}
+
+/// Keeps what a worker keeps of `job` once an attempt has ended so that its status is `status`.
+pub(crate) fn keep_record(folder: &Path, job: &GenerationJob, status: Value) {
+    let mut record = job.clone();
+    record.status = Some(serde_json::from_value(status).unwrap());
+    let namespace = job.metadata.namespace.as_deref().unwrap();
+    let path = GenerationJob::archive_path(namespace, job.metadata.name.as_deref().unwrap()).unwrap();
+    let path = folder.join("outputs").join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
 }

@@ -33,6 +33,7 @@ impl Service {
             input_uri: format!("file://{}", folder.path().join("inputs").display()),
             storage_emulator_host: None,
             pool_namespace: fixture.namespace.name().to_owned(),
+            output_uri: None,
             file_roots: Vec::new(),
             max_image_bytes: 1 << 20,
         };

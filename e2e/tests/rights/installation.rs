@@ -205,6 +205,7 @@ async fn api(tokens: &Tokens, folder: &TempDir, listener: TcpListener) -> Result
         input_uri: format!("file://{}", folder.path().join("inputs").display()),
         storage_emulator_host: None,
         pool_namespace: tokens.namespace.name().to_owned(),
+        output_uri: None,
         file_roots: Vec::new(),
         max_image_bytes: 1 << 20,
     };
