@@ -3,6 +3,7 @@
 
 mod app;
 mod auth;
+mod cleanup;
 mod cluster;
 mod images;
 mod jobs;
@@ -16,5 +17,6 @@ mod serve;
 mod settings;
 
 pub use auth::keys::{Key, Keys, KeysError};
+pub use cleanup::{CleanError, CleanSettings, clean_storage};
 pub use serve::{ServeError, serve};
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use clap::Parser;
 use tokio::net::TcpListener;
-use trellis_api::{Key, Keys, Settings};
+use trellis_api::{CleanSettings, Key, Keys, Settings};
 use trellis_telemetry::Traces;
 
 /// REST facade over GenerationJobs.
@@ -22,6 +22,9 @@ struct Arguments {
 enum Command {
     /// Serves the API.
     Serve(Serve),
+    /// Deletes from the storage what nobody will ask for any more: what attempts that were cut off left, images of jobs that are gone, and, where
+    /// asked to, old results. Says of each object why.
+    CleanStorage(CleanStorage),
     /// Makes an API key: prints the key, once, on standard error and its entry for the keys file on standard output.
     HashKey(HashKey),
 }
@@ -33,6 +36,15 @@ struct Serve {
     /// The address to listen on.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// What to log: error, warn, info, debug, trace, or target=level pairs.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    log_level: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct CleanStorage {
+    #[command(flatten)]
+    settings: CleanSettings,
     /// What to log: error, warn, info, debug, trace, or target=level pairs.
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     log_level: String,
@@ -54,6 +66,7 @@ struct HashKey {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Some(Command::HashKey(wanted)) => hash_key(wanted),
+        Some(Command::CleanStorage(wanted)) => clean_storage(wanted),
         Some(Command::Serve(serve)) => run(serve),
         // In a pod all settings come from the environment.
         None => run(Serve::parse_from(["trellis-api"])),
@@ -68,6 +81,13 @@ fn hash_key(HashKey { user, namespace, id }: HashKey) -> anyhow::Result<()> {
     writeln!(std::io::stderr(), "The key, shown only now: {key}")?;
     write!(std::io::stdout(), "{file}")?;
     Ok(())
+}
+
+#[tokio::main]
+async fn clean_storage(CleanStorage { settings, log_level }: CleanStorage) -> anyhow::Result<()> {
+    trellis_telemetry::init_logs("trellis-api", &log_level)?;
+    let client = kube::Client::try_default().await.context("cannot find out how to reach Kubernetes")?;
+    Ok(trellis_api::clean_storage(&settings, client, &mut std::io::stdout()).await?)
 }
 
 #[tokio::main]

@@ -75,6 +75,22 @@ fn the_api_reads_results_where_workers_write_files() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn storage_is_cleaned_only_where_that_is_asked_for() -> Result<()> {
+    assert!(!render("clean", &[])?.contains("clean-storage"));
+    let chart = render("clean", &["--set", "cleanup.enabled=true,cleanup.keepResultsDays=30"])?;
+    let job = chart.split("---").find(|object| object.contains("kind: CronJob")).context("no CronJob")?;
+    assert!(
+        job.contains("- clean-storage\n                - --keep-results-days=30\n              env:"),
+        "{job}"
+    );
+    assert!(chart.contains("  name: clean-cleanup\n  namespace: clean\n"), "{chart}");
+    let dry = render("clean", &["--set", "cleanup.enabled=true,cleanup.dryRun=true"])?;
+    assert!(dry.contains("- clean-storage\n                - --dry-run\n"), "{dry}");
+    assert!(render("clean", &["--set", "cleanup.keepResultsDays=1"]).is_err());
+    Ok(())
+}
+
 /// It would not start with such a key, or would keep the keys it had.
 #[test]
 fn a_key_that_the_api_does_not_take_is_refused_at_once() -> Result<()> {

@@ -276,7 +276,7 @@ mod tests {
         std::os::unix::fs::symlink(folder.path(), folder.path().join("root/a/up")).unwrap();
         assert_eq!(
             names(&storage, &root.join("a").unwrap()).await,
-            ["b/preview.png", "model.glb", "model.glb%231"]
+            ["b/preview.png", "model.glb", "model.glb#1"]
         );
         let listed: Vec<_> = storage.list(&root).try_collect().await.unwrap();
         let unfinished: Vec<_> = listed.iter().filter(|file| file.is_unfinished).collect();

@@ -45,9 +45,13 @@ impl ObjectUri {
         Self { text: format!("gs://{bucket}/{object}"), place }
     }
 
-    /// What is left of this address below `folder`; `None` where it is not below it.
+    /// The name of this object below `folder`, not percent-encoded; `None` where it is not below it.
     pub fn strip_prefix(&self, folder: &Self) -> Option<&str> {
-        self.text.strip_prefix(&folder.text)?.strip_prefix('/').filter(|name| !name.is_empty())
+        let name = match (&self.place, &folder.place) {
+            (Place::File(path), Place::File(folder)) => path.strip_prefix(folder).ok()?.to_str(),
+            _ => self.text.strip_prefix(&folder.text)?.strip_prefix('/'),
+        };
+        name.filter(|name| !name.is_empty())
     }
 
     /// The address that this one is directly below; a bucket and the root of the file system have none.
@@ -174,6 +178,20 @@ mod tests {
         let bucket: ObjectUri = "gs://my-bucket".parse().unwrap();
         assert_eq!(bucket.join("x").unwrap().to_string(), "gs://my-bucket/x");
         assert!(folder.join("../other").is_err());
+    }
+
+    #[test]
+    fn a_name_below_a_folder_is_what_is_left_of_the_address() {
+        let below = |text: &str, folder: &str| {
+            let (uri, folder): (ObjectUri, ObjectUri) = (text.parse().unwrap(), folder.parse().unwrap());
+            uri.strip_prefix(&folder).map(str::to_owned)
+        };
+        assert_eq!(below("gs://bucket/out/a b/c", "gs://bucket/out").as_deref(), Some("a b/c"));
+        assert_eq!(below("gs://bucket/c", "gs://bucket").as_deref(), Some("c"));
+        assert_eq!(below("file:///my%20out/a%23b", "file:///my out/").as_deref(), Some("a#b"));
+        for other in ["gs://bucket/outside/c", "gs://bucket/out", "gs://bucket2/out/c", "file:///out/c"] {
+            assert_eq!(below(other, "gs://bucket/out"), None, "{other}");
+        }
     }
 
     #[test]

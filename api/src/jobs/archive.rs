@@ -8,7 +8,7 @@ use super::{JobError, JobId};
 use crate::auth::Caller;
 
 /// The API server takes no larger objects than 3 MiB, and a record is one with spaces.
-const MAX_RECORD_BYTES: u64 = 8 << 20;
+pub(crate) const MAX_RECORD_BYTES: u64 = 8 << 20;
 
 /// The records of the newest attempts at jobs.
 #[derive(Clone)]

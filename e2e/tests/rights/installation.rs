@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use trellis_api::{Key, Keys};
+use trellis_api::{CleanSettings, Key, Keys, clean_storage};
 use trellis_crds::{GenerationJob, WorkerPool};
 use trellis_e2e::chart::{apply, render};
 use trellis_e2e::{ApiServer, AuditEvent, Namespace, install_crds, operator_settings};
@@ -28,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 const PHOTO: &[u8] = include_bytes!("../../../worker/pipeline/tests/golden/15_end2end/input.png");
 /// What the operator asks for twice: it reads the job, and the pod, to see what became of the first request.
 const REPEATED: Kinds = &[(Method::PUT, "/generationjobs/", "/status"), (Method::POST, "/api/v1/", "/pods")];
+
+/// What is off by default.
+const CLEANUP: [&str; 2] = ["--set", "cleanup.enabled=true"];
 
 /// Where the chart lets its programs do what they do with jobs.
 #[derive(Clone, Copy)]
@@ -80,8 +83,11 @@ impl Installation {
         let tokens = Tokens { namespace, kubeconfig: kubeconfig.clone() };
         let install = move || {
             let chart = match scope {
-                Scope::AllNamespaces => render(&release, &[])?,
-                Scope::OwnNamespace => render(&release, &["--set", &format!("jobNamespaces={{{release}}}")])?,
+                Scope::AllNamespaces => render(&release, &CLEANUP)?,
+                Scope::OwnNamespace => {
+                    let namespaces = format!("jobNamespaces={{{release}}}");
+                    render(&release, &[&CLEANUP[..], &["--set", &namespaces]].concat())?
+                }
             };
             apply(&kubeconfig, &chart, &[]).map(|()| chart)
         };
@@ -111,6 +117,20 @@ impl Installation {
         folder.close()?;
         let events = tokio::task::spawn_blocking(move || server.audit_events()).await??;
         Ok((events, chart))
+    }
+
+    /// Cleans the storage.
+    pub(crate) async fn clean(&self) -> Result<()> {
+        let client = self.tokens.client("cleanup", None).await?;
+        let folder = |name| format!("file://{}", self.folder.path().join(name).display());
+        let settings = CleanSettings {
+            output_uri: folder("outputs"),
+            input_uri: folder("inputs"),
+            storage_emulator_host: None,
+            keep_results_days: None,
+            dry_run: false,
+        };
+        Ok(clean_storage(&settings, client, &mut Vec::new()).await?)
     }
 
     pub(crate) fn jobs(&self) -> Api<GenerationJob> {

@@ -1,4 +1,4 @@
-//! Whether the chart grants what operator, API and workers need, and no more: each runs with its own service account's token, and the audit log
+//! Whether the chart grants what operator, API, workers and cleanup need, and no more: each runs with its own service account's token, and the audit log
 //! says what it asked for.
 
 mod grants;
@@ -38,6 +38,7 @@ async fn use_everything(installation: &Installation) -> Result<()> {
     let absent = "/api/v1/jobs/gj-00000000000000000000000000/status";
     assert_eq!(installation.get(absent).await?, StatusCode::NOT_FOUND);
     installation.delete(&format!("/api/v1/jobs/{id}")).await?;
+    installation.clean().await?;
     // A job whose time to live is over.
     installation.create_job("brief", json!({"ttlSecondsAfterFinished": 1})).await?;
     installation.gone("brief").await?;
@@ -72,7 +73,7 @@ async fn compare(scope: Scope) -> Result<()> {
     let (events, chart) = installation.stop().await?;
     let mut refused = BTreeMap::<&str, Rights>::new();
     let mut unused = BTreeMap::<&str, Rights>::new();
-    for part in ["operator", "api", "worker"] {
+    for part in ["operator", "api", "worker", "cleanup"] {
         let account = tokens.account(part);
         let user = format!("system:serviceaccount:{}:{account}", tokens.namespace.name());
         let granted = granted(&chart, &account)?;
