@@ -67,8 +67,8 @@ pub(super) fn records_needed(
 ) -> Vec<ObjectUri> {
     let survey = Survey::of(places, listing, jobs, rules);
     let is_unread = |uri: &&ObjectUri| !records.contains_key(*uri);
-    let (_, archive) = survey.records();
-    let unread: Vec<_> = archive.iter().map(|(_, record)| &record.uri).filter(is_unread).cloned().collect();
+    let archive = survey.kept_records().map(|(_, record)| &record.uri);
+    let unread: Vec<_> = archive.filter(is_unread).cloned().collect();
     if !unread.is_empty() && survey.folders().next().is_some() {
         return unread;
     }
@@ -99,7 +99,7 @@ pub(super) fn what_to_delete(
             group.files.iter().for_each(|file| delete(file, Reason::Leftover));
         }
     }
-    survey.records().0.iter().for_each(|(_, record)| delete(record, Reason::Expired));
+    survey.expired_records().for_each(|record| delete(record, Reason::Expired));
     survey.images().for_each(|image| delete(image, Reason::Input));
     survey.unfinished().for_each(|file| delete(file, Reason::Unfinished));
     deletions
@@ -122,7 +122,7 @@ struct Named<'a> {
 impl<'a> Named<'a> {
     fn of(survey: &'a Survey<'_>, records: &'a Records) -> Self {
         let mut named = Self { folders: HashSet::new(), unknown: HashSet::new() };
-        for (name, record) in survey.records().1 {
+        for (name, record) in survey.kept_records() {
             match records.get(&record.uri) {
                 Some(Some(record)) => named.folders.insert(&record.folder),
                 _ => named.unknown.insert(&name.namespace),

@@ -228,7 +228,7 @@ async fn delete(
 
 /// Says of each object what became of it, and how many there were of each kind.
 fn tell(mut deletions: Vec<Deletion>, what: &str, report: &mut (dyn Write + Send)) -> Result<(), CleanError> {
-    deletions.sort_by(|one, other| one.uri.to_string().cmp(&other.uri.to_string()));
+    deletions.sort_by_cached_key(|deletion| deletion.uri.to_string());
     let mut sums = BTreeMap::<Reason, (u64, u64)>::new();
     for Deletion { uri, bytes, reason } in &deletions {
         writeln!(report, "{what}, {}: {uri} ({bytes} bytes)", reason.as_str())?;

@@ -84,12 +84,14 @@ impl<'a> Survey<'a> {
         !self.uids.contains(folder.uid.as_str()) && group.all().all(|file| self.has_been_kept(file))
     }
 
-    /// The records in the archive that go, and those that stay.
-    pub(super) fn records(&self) -> (Vec<&(JobName, &'a Listed)>, Vec<&(JobName, &'a Listed)>) {
-        let goes = |(name, record): &&(JobName, &Listed)| {
-            !self.names.contains(name) && !self.is_named(record) && self.has_been_kept(record)
-        };
-        self.records.iter().partition(goes)
+    /// The records in the archive that were kept for as long as that.
+    pub(super) fn expired_records(&self) -> impl Iterator<Item = &'a Listed> {
+        self.records.iter().filter(|record| self.is_expired_record(record)).map(|(_, record)| *record)
+    }
+
+    /// The records in the archive that stay.
+    pub(super) fn kept_records(&self) -> impl Iterator<Item = &(JobName, &'a Listed)> {
+        self.records.iter().filter(|record| !self.is_expired_record(record))
     }
 
     /// The images of jobs that are gone.
@@ -101,6 +103,10 @@ impl<'a> Survey<'a> {
     /// The files whose writers have ended.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &'a Listed> {
         self.unfinished.iter().copied().filter(|file| self.is_old(file))
+    }
+
+    fn is_expired_record(&self, (name, record): &(JobName, &Listed)) -> bool {
+        !self.names.contains(name) && !self.is_named(record) && self.has_been_kept(record)
     }
 
     fn is_named(&self, object: &Listed) -> bool {
