@@ -1,6 +1,7 @@
 //! Addresses of objects.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -8,8 +9,9 @@ use url::Url;
 
 use crate::Error;
 
-/// The address of an object, or of a folder of objects: `gs://bucket/name` or `file:///path`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The address of an object, or of a folder of objects: `gs://bucket/name` or `file:///path`. Equal where they lead to the same place, however
+/// they are written.
+#[derive(Clone, Debug)]
 pub struct ObjectUri {
     text: String,
     pub(crate) place: Place,
@@ -65,6 +67,20 @@ impl ObjectUri {
             Place::File(path) => Some(path),
             Place::Gs { .. } => None,
         }
+    }
+}
+
+impl PartialEq for ObjectUri {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for ObjectUri {}
+
+impl Hash for ObjectUri {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place.hash(state);
     }
 }
 
@@ -169,6 +185,8 @@ mod tests {
     #[test]
     fn file_addresses_are_percent_decoded() {
         assert_eq!(place("file:///data/a%20b.png"), Place::File("/data/a b.png".into()));
+        let parse = |text: &str| text.parse::<ObjectUri>().unwrap();
+        assert_eq!(parse("file:///data/a%20b.png"), parse("file:///data/a b.png"));
     }
 
     #[test]

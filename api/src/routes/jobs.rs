@@ -90,7 +90,8 @@ pub(crate) async fn status(
 
 /// End and delete a job
 ///
-/// A job that runs is stopped. Its image, and the files that a finished job made, stay in the storage.
+/// A job that runs is stopped. Its image, and the files and the record of an attempt that ended, stay in the storage: `GET` still finds a job
+/// that has a record.
 #[utoipa::path(
     delete,
     path = "/api/v1/jobs/{id}",
