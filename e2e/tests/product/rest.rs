@@ -25,7 +25,15 @@ async fn an_upload_becomes_the_asset_that_the_command_line_tool_makes() -> Resul
         .part("image", Part::bytes(photo.clone()).file_name("photo.png"))
         .text("seed", "1")
         .text("quality", "balanced");
-    api.with_job(api.post().multipart(form), async |job| api.gives_the_asset(job).await).await?;
+    let mut path = String::new();
+    let first = api.with_job(api.post().multipart(form), async |job| {
+        path = job.to_owned();
+        api.gives_the_asset(job).await
+    });
+    first.await?;
+    // The object is gone, and the record stays.
+    api.is_not_listed(&path).await?;
+    api.gives_the_asset(&path).await?;
     let json = json!({"image_base64": STANDARD.encode(photo), "seed": 1, "quality": "balanced"});
     api.with_job(api.post().json(&json), async |job| api.gives_the_asset(job).await).await
 }
@@ -98,6 +106,22 @@ impl Rest {
         let deleted = status_of(delete, StatusCode::NO_CONTENT).await;
         outcome?;
         deleted.map(drop)
+    }
+
+    /// Waits until a job that was deleted is gone from the lists.
+    async fn is_not_listed(&self, job: &str) -> Result<()> {
+        let id = job.rsplit('/').next().unwrap_or_default();
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let listed = self.get("/api/v1/jobs?limit=100").bearer_auth(self.keys.of(User::Demo));
+            let listed: Value = status_of(listed, StatusCode::OK).await?.json().await?;
+            let jobs = listed["jobs"].as_array().context("no list of jobs")?;
+            if jobs.iter().all(|listed| listed["id"] != id) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{id} is listed though it was deleted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits for a job as clients do, and compares what it made with the example's asset.
