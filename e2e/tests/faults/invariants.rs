@@ -20,6 +20,7 @@ pub(crate) fn broken(history: &[Revision], runs: &[Run]) -> Vec<String> {
         broken.extend(attempts_follow_each_other(revisions));
     }
     broken.extend(nothing_runs_twice(runs));
+    broken.extend(nothing_runs_beside_itself(history, runs));
     broken.extend(what_ran_was_assigned(history, runs));
     broken
 }
@@ -72,8 +73,30 @@ fn attempts_follow_each_other(revisions: &[&Revision]) -> Vec<String> {
     broken
 }
 
-/// No attempt runs twice. One that was taken from its worker may still be ending when the next begins: its end is on record by then, and its
-/// result is no longer taken.
+/// What an attempt's record says that was taken from a worker which was well: it may still be ending when the next begins, and its result is no
+/// longer taken.
+const TAKEN: [&str; 2] = ["spec.suspend", "the worker has another job"];
+
+/// No attempt at a job begins while another runs.
+fn nothing_runs_beside_itself(history: &[Revision], runs: &[Run]) -> Vec<String> {
+    let overlaps = |run: &Run, next: &Run| {
+        run.job == next.job && run.attempt < next.attempt && run.end.is_none_or(|end| end > next.start)
+    };
+    let pairs = runs.iter().flat_map(|run| runs.iter().map(move |next| (run, next)));
+    let pairs = pairs.filter(|(run, next)| overlaps(run, next) && !was_taken(history, run));
+    pairs.map(|(run, next)| format!("{run}, and beside it: {next}")).collect()
+}
+
+fn was_taken(history: &[Revision], run: &Run) -> bool {
+    let revisions = history.iter().filter(|revision| revision.job.uid().as_ref() == Some(&run.job));
+    let attempts =
+        revisions.flat_map(|revision| revision.job.status.iter()).flat_map(|status| &status.attempts);
+    let mut messages =
+        attempts.filter(|past| past.number == run.attempt).filter_map(|past| past.message.as_deref());
+    messages.any(|message| TAKEN.iter().any(|taken| message.contains(taken)))
+}
+
+/// No attempt runs twice.
 fn nothing_runs_twice(runs: &[Run]) -> Vec<String> {
     let same = |run: &Run, other: &Run| (&run.job, run.attempt) == (&other.job, other.attempt);
     let again = |(index, run)| {
@@ -151,5 +174,7 @@ mod tests {
         for runs in [[run(1, 0, 1), run(1, 2, 3)], [run(1, 0, 1), run(3, 2, 3)]] {
             assert_eq!(broken(&history, &runs).len(), 1, "{}, {}", runs[0], runs[1]);
         }
+        let beside = [run(1, 0, 2), run(2, 1, 3)];
+        assert_eq!(broken(&history, &beside).len(), 1, "{}, {}", beside[0], beside[1]);
     }
 }

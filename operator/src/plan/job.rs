@@ -58,6 +58,8 @@ pub(crate) struct Held {
 pub(crate) enum Fate {
     /// It is there.
     Alive,
+    /// It is being taken away, by what the text says, and may yet hand back its job, until then.
+    Leaves { until: Timestamp, message: String },
     /// It was taken away, by what the text says.
     Lost(String),
     /// Its container ended by itself.
@@ -145,7 +147,9 @@ fn processing(
     }
     match &at.worker {
         Fate::Alive => {}
-        Fate::Lost(message) => {
+        // It may still be at the job: the next attempt would run beside it.
+        Fate::Leaves { until, .. } if now < *until => {}
+        Fate::Lost(message) | Fate::Leaves { message, .. } => {
             let attempt = end(Outcome::Lost, None, message);
             return Decision::Requeue { attempt, reason: reason::WORKER_LOST };
         }
@@ -177,7 +181,10 @@ fn processing(
         let attempt = end(Outcome::Lost, Some(FailureReason::NoSignOfLife), &message);
         return unexplained_end(job, status, attempt);
     }
-    Decision::Idle { until: Some(if started { run_end } else { start_end.min(run_end) }) }
+    let leaves = if let Fate::Leaves { until, .. } = &at.worker { Some(*until) } else { None };
+    Decision::Idle {
+        until: [Some(run_end), (!started).then_some(start_end), leaves].into_iter().flatten().min(),
+    }
 }
 
 /// When so much time of the attempt is over. The assignment's time is of the clock of its day, which may have been another: a process that did

@@ -1,6 +1,6 @@
 //! How a worker's pod ended: what took it away, or what it did itself.
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod, PodCondition};
 use trellis_crds::labels::WORKER_CONTAINER;
 use trellis_crds::{EXIT_FAULTY, EXIT_NO_MODEL, FailureReason};
 
@@ -92,8 +92,7 @@ pub(super) fn ending(pod: &Pod, over: bool) -> Option<Ending> {
 /// What took the pod away, by the condition for that or by the reason of its status.
 /// <https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions>
 fn taken_away(pod: &Pod, over: bool, terminated: Option<&ContainerStateTerminated>) -> Option<String> {
-    let targets = TARGETS.iter().filter_map(|kind| condition(pod, kind));
-    if let Some(disrupted) = targets.into_iter().find(|condition| condition.status == "True") {
+    if let Some(disrupted) = target(pod) {
         return Some(sentence(disrupted.reason.as_deref(), disrupted.message.as_deref()));
     }
     if let Some(unseen) = terminated.filter(|ended| ended.reason.as_deref() == Some(END_UNSEEN)) {
@@ -105,6 +104,11 @@ fn taken_away(pod: &Pod, over: bool, terminated: Option<&ContainerStateTerminate
     let by_the_node =
         reason == "Evicted" || BY_THE_NODE.contains(&reason) || reason.starts_with(OUT_OF) || rejected;
     by_the_node.then(|| sentence(Some(reason), status.message.as_deref()))
+}
+
+/// The condition of a pod that is about to be taken away.
+pub(super) fn target(pod: &Pod) -> Option<&PodCondition> {
+    TARGETS.iter().filter_map(|kind| condition(pod, kind)).find(|condition| condition.status == "True")
 }
 
 /// Whether the pod was evicted for what it used itself beyond what it asked for. It would be again, and its job would run for ever.

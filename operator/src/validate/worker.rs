@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use trellis_crds::labels::WORKER_CONTAINER;
 
-use super::ending::{Crash, Ending, ending};
+use super::ending::{Crash, Ending, ending, target};
 use super::{Identity, Invalid, MODEL, POOL_HASH};
 use crate::key::{Key, Uid};
 use crate::time::after;
@@ -22,6 +22,9 @@ pub(crate) struct Worker {
     /// The name of its model, where its pod says it.
     pub(crate) model: Option<String>,
     pub(crate) life: Life,
+    /// How long it may take to hand back its job from when it is told to end, where it is told to and can: it runs, and was ready until then. One
+    /// that was not is on a node that no longer answers, or does not see its jobs.
+    pub(crate) farewell: Option<SignedDuration>,
 }
 
 /// Where a worker is in its life.
@@ -68,12 +71,37 @@ impl Worker {
         let pool_uid = owner.uid.as_str().into();
         let annotation = |name| pod.metadata.annotations.as_ref().and_then(|all| all.get(name)).cloned();
         let (hash, model) = (annotation(POOL_HASH), annotation(MODEL));
-        Ok(Self { identity, pool, pool_uid, hash, model, life: life(pod) })
+        Ok(Self { identity, pool, pool_uid, hash, model, life: life(pod), farewell: farewell(pod) })
     }
 }
 
 /// How long after its grace period, which the deletion timestamp includes, a pod may take to go.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(30);
+
+/// Kubernetes' grace period of a pod that asks for none.
+const GRACE_SECONDS: i64 = 30;
+
+fn farewell(pod: &Pod) -> Option<SignedDuration> {
+    let (told, grace) = told_to_end(pod)?;
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let container = worker_container(pod).and_then(|container| container.state.as_ref());
+    let runs = phase == Some("Running") && container.is_none_or(|state| state.terminated.is_none());
+    let ready = condition(pod, "Ready").filter(|_| runs)?;
+    let lost_it = ready.last_transition_time.as_ref().map(|time| time.0);
+    (ready.status == "True" || lost_it.is_some_and(|time| time >= told)).then_some(grace)
+}
+
+/// When the pod was told to end, and how long it then has. Who takes it away may say so in a condition before the deletion.
+fn told_to_end(pod: &Pod) -> Option<(Timestamp, SignedDuration)> {
+    let meta = &pod.metadata;
+    if let Some(end) = &meta.deletion_timestamp {
+        let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0).max(0));
+        return Some((after(end.0, -grace), grace));
+    }
+    let told = target(pod)?.last_transition_time.as_ref()?.0;
+    let seconds = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    Some((told, SignedDuration::from_secs(seconds.unwrap_or(GRACE_SECONDS).max(0))))
+}
 
 fn life(pod: &Pod) -> Life {
     if let Some(time) = &pod.metadata.deletion_timestamp {
@@ -180,6 +208,39 @@ mod tests {
             "state": {"waiting": {"reason": "ContainerCreating"}},
         }]}));
         assert_eq!(creating.life, Life::Starting { placed: true, trouble: None });
+    }
+
+    /// How long a worker has that was told to end at 00:01:00, and has 25 s.
+    fn farewell_of(status: Value, deleted: bool) -> Option<i64> {
+        let mut pod = json!({"metadata": {"name": "image-abc"}, "spec": {"terminationGracePeriodSeconds": 25, "containers": []}});
+        pod["status"] = status;
+        if deleted {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:01:25Z");
+            pod["metadata"]["deletionGracePeriodSeconds"] = json!(25);
+        }
+        farewell(&serde_json::from_value(pod).unwrap()).map(|grace| grace.as_secs())
+    }
+
+    #[test]
+    fn a_worker_that_is_told_to_end_may_hand_back_its_job_while_it_runs() {
+        let condition = |kind: &str, status: &str, since: &str| json!({"type": kind, "status": status, "lastTransitionTime": since});
+        let ready = condition("Ready", "True", "2026-01-01T00:00:00Z");
+        let target = condition("DisruptionTarget", "True", "2026-01-01T00:01:00Z");
+        let stopping = condition("Ready", "False", "2026-01-01T00:01:01Z");
+        let on_a_lost_node = condition("Ready", "False", "2026-01-01T00:00:59Z");
+        let with = |conditions: &[&Value]| json!({"phase": "Running", "conditions": conditions});
+        assert_eq!(farewell_of(with(&[&ready]), false), None);
+        assert_eq!(farewell_of(with(&[&ready]), true), Some(25));
+        assert_eq!(farewell_of(with(&[&ready, &target]), false), Some(25));
+        assert_eq!(farewell_of(with(&[&stopping]), true), Some(25));
+        assert_eq!(farewell_of(with(&[&on_a_lost_node]), true), None);
+        let mut over = with(&[&stopping]);
+        over["containerStatuses"] = json!([{
+            "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 0}},
+        }]);
+        assert_eq!(farewell_of(over, true), None);
+        assert_eq!(farewell_of(json!({"phase": "Failed", "conditions": [stopping]}), true), None);
     }
 
     #[test]

@@ -265,16 +265,21 @@ impl World {
     }
 
     fn fate(&self, entry: &JobEntry) -> Fate {
-        let worker = entry.holds.as_ref().and_then(|worker| self.workers.get(worker));
-        match worker.map(|worker| &worker.worker.life) {
-            None => Fate::Lost("the worker's pod is gone".into()),
-            Some(Life::Terminating { .. }) => Fate::Lost("the worker's pod is being deleted".into()),
-            Some(Life::Disrupted { message, .. }) => {
-                Fate::Lost(format!("the worker's pod was taken away: {message}"))
+        let Some(worker) = entry.holds.as_ref().and_then(|worker| self.workers.get(worker)) else {
+            return Fate::Lost("the worker's pod is gone".into());
+        };
+        let taken_away = |message: String| match worker.hands_back_until() {
+            Some(until) => Fate::Leaves { until, message },
+            None => Fate::Lost(message),
+        };
+        match &worker.worker.life {
+            Life::Terminating { .. } => taken_away("the worker's pod is being deleted".into()),
+            Life::Disrupted { message, .. } => {
+                taken_away(format!("the worker's pod was taken away: {message}"))
             }
-            Some(Life::Ended(crash)) if crash.is_in_order() => Fate::Left(crash.message.clone()),
-            Some(Life::Ended(crash)) => Fate::Crashed(crash.clone()),
-            Some(Life::Gated | Life::Starting { .. } | Life::Ready) => Fate::Alive,
+            Life::Ended(crash) if crash.is_in_order() => Fate::Left(crash.message.clone()),
+            Life::Ended(crash) => Fate::Crashed(crash.clone()),
+            Life::Gated | Life::Starting { .. } | Life::Ready => Fate::Alive,
         }
     }
 

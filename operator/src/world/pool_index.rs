@@ -209,9 +209,8 @@ impl PoolIndex {
         self.delete_again.values().filter(|time| now < **time).min().copied()
     }
 
-    /// A worker's pod is gone, and it stands nowhere any more.
+    /// A worker's pod is gone, or another pool's.
     pub(super) fn removed(&mut self, uid: &Uid) {
-        self.outdated.remove(uid);
         self.delete_again.remove(uid);
         if self.creating > 0 {
             self.gone.insert(uid.clone());
@@ -261,15 +260,30 @@ impl PoolIndex {
         coming.into_iter().map(|(uid, _)| uid.clone()).collect()
     }
 
+    /// How many workers the pool should have.
+    pub(super) fn wanted(&self, pool: &Pool) -> usize {
+        self.counts().wanted(pool)
+    }
+
+    /// What [`crate::plan::scale`] decides by.
     pub(super) fn census(&self) -> Census<'_> {
+        Census {
+            stuck: self.troubles.keys().chain(&self.gated).cloned().collect(),
+            // While creations are under way, some that the watch showed already are counted twice: none is too many.
+            coming: if self.creating == 0 { self.coming() } else { Vec::new() },
+            ..self.counts()
+        }
+    }
+
+    /// The census without the names of those that start.
+    fn counts(&self) -> Census<'_> {
         Census {
             starting: self.starting + self.creating,
             busy: self.busy,
             draining: self.draining,
             queued: self.to_run(),
-            stuck: self.troubles.keys().chain(&self.gated).cloned().collect(),
-            // While creations are under way, some that the watch showed already are counted twice: none is too many.
-            coming: if self.creating == 0 { self.coming() } else { Vec::new() },
+            stuck: Vec::new(),
+            coming: Vec::new(),
             idle: &self.idle,
             outdated: &self.outdated,
             run: self.runs.median(),

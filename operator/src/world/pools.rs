@@ -104,7 +104,7 @@ impl World {
             busy: index.busy,
             draining: index.draining,
             queued: index.queue.len(),
-            wanted: index.census().wanted(pool),
+            wanted: index.wanted(pool),
             outdated: index.outdated.len(),
             gated: index.gated.len(),
             circuit: index.circuit.to_store(),

@@ -62,9 +62,10 @@ impl World {
         let index = self.indexes.get(key)?;
         let Some(trouble) = index.troubles.values().next() else {
             // An old failure is none of a pool that has the workers it needs.
-            return index.last_failure.clone().filter(|_| {
-                index.ready_workers() < index.census().wanted(pool) || !index.outdated.is_empty()
-            });
+            return index
+                .last_failure
+                .clone()
+                .filter(|_| index.ready_workers() < index.wanted(pool) || !index.outdated.is_empty());
         };
         let no_room = !index.outdated.is_empty() && trouble.reason == UNSCHEDULABLE;
         let hint = if no_room { NO_ROOM_BESIDE } else { "" };

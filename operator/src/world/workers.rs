@@ -27,6 +27,8 @@ pub(super) struct WorkerEntry {
     made: Option<Timestamp>,
     /// While it starts: whether it has a node, and since when this process has seen it so. Other clocks than its own may be wrong.
     start: Option<(bool, Timestamp)>,
+    /// Since when this process has seen it being told to end while it can hand back its job.
+    leaves_since: Option<Timestamp>,
     /// It showed no sign of life, or did not get ready in time, and is to be replaced.
     pub(super) condemned: bool,
     pub(super) deletion: Deletion,
@@ -52,10 +54,21 @@ pub(super) struct Load {
     pub(super) taken: u32,
 }
 
+/// What a worker counts for in its pool.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    standing: Standing,
+    /// Its pod is to be deleted.
+    removable: bool,
+    /// It can run jobs, and was built from an older template.
+    outdated: bool,
+}
+
 /// Where a worker stands in its pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Its end was seen, or nothing yet: it counts for nothing.
+    #[default]
     Absent,
     Starting,
     Idle {
@@ -78,6 +91,10 @@ impl World {
         }
         let ended_before = known.is_some_and(|known| known.worker.life.is_over());
         let ready_before = known.is_some_and(|known| known.was_ready);
+        if known.is_some_and(|known| known.worker.pool != worker.pool) {
+            // Somebody gave it to another pool.
+            self.leave_pool(&uid);
+        }
         let was_ready = ready_before || worker.life == Life::Ready;
         let entry = self.workers.entry(uid.clone()).or_insert_with(|| WorkerEntry {
             worker: worker.clone(),
@@ -86,11 +103,13 @@ impl World {
             was_ready,
             made: (!was_ready).then_some(now),
             start: None,
+            leaves_since: None,
             condemned: false,
             deletion: Deletion::None,
         });
         entry.worker = worker.clone();
         entry.was_ready = was_ready;
+        entry.leaves_since = worker.farewell.and(entry.leaves_since.or(Some(now)));
         let made = entry.made;
         entry.start = match worker.life {
             Life::Starting { placed, .. } => {
@@ -115,12 +134,20 @@ impl World {
 
     pub(super) fn remove_worker(&mut self, uid: &Uid) {
         self.relists.gone(uid);
-        self.stand(uid, Standing::Absent, false);
-        let Some(entry) = self.workers.remove(uid) else { return };
-        self.index(&entry.worker.pool).removed(uid);
-        self.dirty_pools.insert(entry.worker.pool);
+        self.leave_pool(uid);
+        if self.workers.remove(uid).is_none() {
+            return;
+        }
         self.wake_jobs_of(uid);
         self.forget_load(uid);
+    }
+
+    /// Nothing of the worker's pool tells of it any more.
+    fn leave_pool(&mut self, uid: &Uid) {
+        self.stand(uid, Account::default());
+        let Some(pool) = self.workers.get(uid).map(|entry| entry.worker.pool.clone()) else { return };
+        self.index(&pool).removed(uid);
+        self.dirty_pools.insert(pool);
     }
 
     /// Forgets what a worker that is gone had to do, once it has no job any more.
@@ -142,12 +169,13 @@ impl World {
         let Some(entry) = self.workers.get(uid) else { return };
         let pool = self.pools.get(&entry.worker.pool);
         let (standing, removable) = entry.assess(self.loads.get(uid), pool, now);
-        let outdated = entry.is_outdated(pool);
-        self.stand(uid, standing, removable);
-        self.set_outdated(uid, outdated && matches!(standing, Standing::Idle { .. } | Standing::Busy));
+        let works = matches!(standing, Standing::Idle { .. } | Standing::Busy);
+        let outdated = works && entry.is_outdated(pool);
+        self.stand(uid, Account { standing, removable, outdated });
     }
 
-    fn stand(&mut self, uid: &Uid, standing: Standing, removable: bool) {
+    fn stand(&mut self, uid: &Uid, account: Account) {
+        let Account { standing, removable, outdated } = account;
         let Some(entry) = self.workers.get_mut(uid) else { return };
         let old = std::mem::replace(&mut entry.standing, standing);
         match standing {
@@ -171,18 +199,12 @@ impl World {
         index.set_due(uid, due);
         index.set_start(uid, start);
         let mut changed = old != standing;
-        changed |= if removable { index.removable.insert(uid.clone()) } else { index.removable.remove(uid) };
         changed |= index.set_trouble(uid, trouble);
-        changed |= if gated { index.gated.insert(uid.clone()) } else { index.gated.remove(uid) };
-        if changed {
-            self.dirty_pools.insert(pool);
+        let sets =
+            [(removable, &mut index.removable), (gated, &mut index.gated), (outdated, &mut index.outdated)];
+        for (holds, set) in sets {
+            changed |= if holds { set.insert(uid.clone()) } else { set.remove(uid) };
         }
-    }
-
-    fn set_outdated(&mut self, uid: &Uid, outdated: bool) {
-        let Some(pool) = self.workers.get(uid).map(|entry| entry.worker.pool.clone()) else { return };
-        let known = &mut self.index(&pool).outdated;
-        let changed = if outdated { known.insert(uid.clone()) } else { known.remove(uid) };
         if changed {
             self.dirty_pools.insert(pool);
         }
@@ -237,6 +259,12 @@ impl World {
 }
 
 impl WorkerEntry {
+    /// Until when the worker may hand back its job, where it is being taken away and can. By this process's own watch, for the clock that
+    /// the pod's deletion is stamped by may have been set.
+    pub(super) fn hands_back_until(&self) -> Option<Timestamp> {
+        Some(after(self.leaves_since?, self.worker.farewell?))
+    }
+
     /// Where the worker stands, and whether its pod is to be deleted.
     fn assess(&self, load: Option<&Load>, pool: Option<&Pool>, now: Timestamp) -> (Standing, bool) {
         let held = load.is_some_and(|load| !load.jobs.is_empty());

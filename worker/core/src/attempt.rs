@@ -201,8 +201,12 @@ impl Attempt {
             return self.report(worker, result).await;
         }
         cancel.cancel();
+        // Handed back before it has ended, the next attempt could run beside it; but not for want of an end may it be lost.
+        let ended = timeout(self.pace.grace, &mut work).await.is_ok();
         let end = self.hand_back().await;
-        let _ = work.await;
+        if !ended {
+            let _ = work.await;
+        }
         end
     }
 
