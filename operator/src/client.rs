@@ -17,8 +17,6 @@ use crate::time::Clock;
 
 /// How long a request may take; a watch, until its answer begins.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a watched resource may go without a list or watch that was answered. Watches are renewed every minute.
-const WATCH_DEADLINE: Duration = Duration::from_secs(180);
 /// What the operator asks for, by plural name; `true` for what it watches.
 const RESOURCES: [(&str, bool); 5] =
     [("generationjobs", true), ("workerpools", true), ("pods", true), ("leases", false), ("events", false)];
@@ -28,19 +26,27 @@ const RESOURCES: [(&str, bool); 5] =
 pub(crate) struct WatchProgress(Arc<Mutex<HashMap<&'static str, Instant>>>);
 
 impl WatchProgress {
+    /// As if every resource had just been listed.
     pub(crate) fn new() -> Self {
         let watched = RESOURCES.iter().filter(|(_, watched)| *watched);
         let now = Instant::now();
         Self(Arc::new(Mutex::new(watched.map(|(resource, _)| (*resource, now)).collect())))
     }
 
-    /// Whether every watch got an answer lately.
-    pub(crate) fn is_recent(&self) -> bool {
+    /// For how long the resource whose last answer is the oldest has had none. Watches are renewed every minute.
+    pub(crate) fn age(&self) -> Duration {
         let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.values().all(|time| time.elapsed() < WATCH_DEADLINE)
+        progress.values().map(Instant::elapsed).max().unwrap_or_default()
     }
 
-    fn note(&self, resource: &'static str) {
+    /// As if no resource had had an answer for so long.
+    #[cfg(test)]
+    pub(crate) fn grow_old(&self, age: Duration) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.values_mut().for_each(|time| *time = Instant::now() - age);
+    }
+
+    pub(crate) fn note(&self, resource: &'static str) {
         let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(time) = progress.get_mut(resource) {
             *time = Instant::now();

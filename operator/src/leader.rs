@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::client::WatchProgress;
 use crate::settings::Settings;
 
 /// How long others leave a Lease alone that does not change.
@@ -26,6 +27,8 @@ const RENEW_EVERY: Duration = Duration::from_millis(1500);
 const TRY_EVERY: Duration = Duration::from_millis(500);
 /// How long a request about the Lease may take: one that hangs must leave time for another before the Lease ends.
 const CALL_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long a watched resource may go without an answer before this replica is blind to it. Watches are renewed every minute.
+const BLIND: Duration = Duration::from_secs(90);
 
 /// Whether this replica writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,7 @@ pub(crate) struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
+    progress: WatchProgress,
     /// The Lease as this replica wrote it last, while it holds it.
     held: Option<Lease>,
     /// The Lease as another replica wrote it last, and when that was first seen.
@@ -55,22 +59,31 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    pub(crate) fn new(client: Client, settings: &Settings) -> Self {
+    pub(crate) fn new(client: Client, settings: &Settings, progress: WatchProgress) -> Self {
         Self {
             api: Api::namespaced(client, &settings.operator_namespace),
             name: settings.lease_name.clone(),
             identity: settings.pod_name.clone(),
+            progress,
             held: None,
             seen: None,
         }
     }
 
-    /// Takes the Lease when it is free, renews it, and tells `role`; releases it when `resign` is cancelled.
+    /// Takes the Lease when it is free, renews it, and tells `role`; releases it when `resign` is cancelled. While this replica sees nothing of
+    /// what it would decide about, it leaves the Lease to one that does.
     pub(crate) async fn campaign(mut self, role: watch::Sender<Role>, resign: CancellationToken) {
         let mut valid_until = None;
         loop {
             let start = Instant::now();
+            let sees = self.progress.age() < BLIND;
+            if !sees && valid_until.take().is_some() {
+                tracing::error!(lease = self.name, "a watch shows nothing: this replica gives up the Lease");
+                set(&role, Role::Standby);
+                self.release().await;
+            }
             let held = match valid_until {
+                _ if !sees => Ok(false),
                 Some(end) => timeout_at(end, self.try_to_hold()).await.unwrap_or(Ok(false)),
                 None => self.try_to_hold().await,
             };
@@ -172,7 +185,8 @@ impl Candidate {
     }
 
     /// Lets the next replica take over at once.
-    async fn release(self) {
+    async fn release(&mut self) {
+        self.held = None;
         match self.try_to_release().await {
             Ok(true) => tracing::info!(lease = self.name, "released the Lease"),
             Ok(false) => {}
@@ -236,12 +250,12 @@ mod tests {
         });
         let settings =
             Settings::parse_from(["", "--operator-namespace=a", "--pod-name=p", "--output-uri=gs://b"]);
-        (Candidate::new(Client::new(service, "a"), &settings), lease)
+        (Candidate::new(Client::new(service, "a"), &settings, WatchProgress::new()), lease)
     }
 
     #[tokio::test]
     async fn the_lease_is_released_also_when_the_last_renewal_had_no_answer() {
-        let (candidate, lease) = candidate("p");
+        let (mut candidate, lease) = candidate("p");
         assert!(candidate.held.is_none(), "it knows of no renewal");
         candidate.release().await;
         assert_eq!(lease.lock().unwrap()["spec"]["holderIdentity"], Value::Null);
@@ -253,6 +267,24 @@ mod tests {
         assert!(!candidate.try_to_hold().await.unwrap());
         candidate.release().await;
         assert_eq!(lease.lock().unwrap()["spec"]["holderIdentity"], "q");
+    }
+
+    #[tokio::test]
+    async fn a_leader_whose_watches_show_nothing_leaves_the_lease_to_another_until_they_do() {
+        let (candidate, lease) = candidate("");
+        let progress = candidate.progress.clone();
+        let (sender, mut role) = watch::channel(Role::Standby);
+        let (resign, mut was) = (CancellationToken::new(), Vec::new());
+        let campaign = tokio::spawn(candidate.campaign(sender, resign.clone()));
+        for age in [BLIND, Duration::ZERO, Duration::ZERO] {
+            role.changed().await.unwrap();
+            was.push(*role.borrow_and_update());
+            progress.grow_old(age);
+        }
+        resign.cancel();
+        campaign.await.unwrap();
+        assert_eq!(was, [Role::Leader, Role::Standby, Role::Leader]);
+        assert_eq!(lease.lock().unwrap()["spec"]["leaseTransitions"], 2, "it was free in between");
     }
 
     #[test]

@@ -67,12 +67,12 @@ pub async fn run(
         settings: settings.clone(),
         metrics,
         health: health.clone(),
-        progress,
+        progress: progress.clone(),
         clock,
         role,
     };
     scheduling.spawn(scheduler.run(stop.clone()));
-    campaigning.spawn(Candidate::new(client, &settings).campaign(role_sender, resign.clone()));
+    campaigning.spawn(Candidate::new(client, &settings, progress).campaign(role_sender, resign.clone()));
     serving.spawn(trellis_telemetry::serve(listener, registry, health, close.clone().cancelled_owned()));
 
     let result = tokio::select! {

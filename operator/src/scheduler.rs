@@ -25,6 +25,8 @@ use crate::world::{Batch, World};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the process is taken for live after a heartbeat.
 const ALIVE: Duration = Duration::from_secs(60);
+/// How long a watched resource may go without an answer before the process is no longer taken for live: a new one may do better.
+const WATCH_DEADLINE: Duration = Duration::from_secs(180);
 /// How long writes that are under way may take when the process is to end.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a new leader waits before it asks again for what it must know.
@@ -162,7 +164,7 @@ impl Scheduler {
 
     /// The loop turns and its watches are answered: the process is live.
     fn vouch(&self) {
-        if self.progress.is_recent() {
+        if self.progress.age() < WATCH_DEADLINE {
             self.health.keep_alive(ALIVE);
         }
     }
