@@ -101,6 +101,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", serve.listen))?;
     tracing::info!(address = %serve.listen, "listening");
     let served = trellis_api::serve(listener, serve.settings, client, shutdown).await;
-    tokio::task::spawn_blocking(|| traces.end()).await?;
-    Ok(served?)
+    let ended = tokio::task::spawn_blocking(|| traces.end()).await;
+    served?;
+    Ok(ended?)
 }

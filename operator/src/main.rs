@@ -15,6 +15,7 @@ async fn main() -> anyhow::Result<()> {
     config.default_retry = false;
     let client = kube::Client::try_from(config)?;
     let ran = trellis_operator::run(client, settings, shutdown).await;
-    tokio::task::spawn_blocking(|| traces.end()).await?;
-    Ok(ran?)
+    let ended = tokio::task::spawn_blocking(|| traces.end()).await;
+    ran?;
+    Ok(ended?)
 }

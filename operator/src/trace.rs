@@ -3,7 +3,6 @@
 use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
-use trellis_crds::labels;
 use trellis_telemetry::{TraceParent, TraceSpan};
 
 use crate::plan::Seat;
@@ -11,9 +10,7 @@ use crate::validate::Job;
 
 /// Where the job is in the trace that its annotation names.
 pub(crate) fn place(job: &Job) -> TraceParent {
-    let annotations = job.object.metadata.annotations.as_ref();
-    let text = annotations.and_then(|annotations| annotations.get(labels::TRACEPARENT));
-    text.map(|text| TraceParent::parse(text)).unwrap_or_default()
+    job.object.traceparent().map(TraceParent::parse).unwrap_or_default()
 }
 
 /// Records how long the job waited for this worker.

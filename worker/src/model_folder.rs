@@ -49,7 +49,8 @@ pub(crate) async fn local(
         return Ok(path.into());
     }
     let folder = cache.join(&Stored::of(uri.to_string().as_bytes()).sha256[..16]);
-    copy_alone(storage, uri, &folder).await?;
+    let files = copy_alone(storage, uri, &folder).await?;
+    tracing::info!(%uri, files, "the model is here; so many of its files were not yet");
     Ok(folder)
 }
 

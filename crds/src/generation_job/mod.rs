@@ -9,6 +9,8 @@ mod sampling;
 mod spec;
 mod status;
 
+use crate::labels;
+
 pub use file_kind::*;
 pub use input::*;
 pub use output::*;
@@ -48,6 +50,11 @@ impl GenerationJob {
     pub fn archive_path(namespace: &str, name: &str) -> Option<String> {
         let given = is_object_name(namespace) && is_object_name(name);
         given.then(|| format!("{ARCHIVE}/{namespace}/{name}.json"))
+    }
+
+    /// The W3C `traceparent` of the trace that the job is part of, by its annotation; `None` where it is part of none.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(labels::TRACEPARENT).map(String::as_str)
     }
 
     /// How the assigned attempt ended; `None` while it runs, or where nothing is assigned.

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use kube::ResourceExt as _;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
-use trellis_crds::{Phase, labels};
+use trellis_crds::Phase;
 use trellis_e2e::kubelet::Kubelet;
 use trellis_e2e::sim::{Fleet, Player};
 use trellis_telemetry::Traces;
@@ -45,7 +44,7 @@ async fn a_request_and_its_job_are_one_trace_that_tells_no_prompt_and_no_user() 
     let path = "/api/v1/generate/text-to-3d";
     let id = service.submit(path, &header, &[("prompt", PROMPT)].into()).await?;
     let done = fixture.job_in(&id, Phase::Completed).await?;
-    let carried = done.annotations().get(labels::TRACEPARENT).context("the job carries no trace")?;
+    let carried = done.traceparent().context("the job carries no trace")?;
     service.stop().await?;
     operator.stop().await?;
     tokio::task::spawn_blocking(|| traces.end()).await?;

@@ -59,8 +59,13 @@ fn environment(pool: &WorkerPool, settings: &Settings) -> Vec<EnvVar> {
     if pool.spec.max_jobs_per_worker > 0 {
         environment.push(value("TRELLIS_MAX_JOBS", &pool.spec.max_jobs_per_worker.to_string()));
     }
-    let emulator = settings.storage_emulator_host.as_deref().filter(|host| !host.is_empty());
-    environment.extend(emulator.map(|host| value("STORAGE_EMULATOR_HOST", host)));
+    let from_settings = [
+        ("STORAGE_EMULATOR_HOST", &settings.storage_emulator_host),
+        // No job of another namespace is given to them.
+        ("WATCH_NAMESPACE", &settings.watch_namespace),
+    ];
+    let set = from_settings.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?)));
+    environment.extend(set.filter(|(_, text)| !text.is_empty()).map(|(name, text)| value(name, text)));
     environment
 }
 

@@ -35,6 +35,23 @@ fn environment<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
 }
 
 #[test]
+fn workers_see_the_namespace_alone_that_the_operator_sees() {
+    let pool = WorkerPool::new(
+        "image",
+        serde_json::from_value(json!({
+            "model": "m", "modelUri": "gs://b/m", "template": {"spec": {"containers": [{"name": "worker"}]}},
+        }))
+        .unwrap(),
+    );
+    for (watched, told) in [(None, None), (Some(""), None), (Some("shop"), Some("shop"))] {
+        let settings = Settings { watch_namespace: watched.map(Into::into), ..settings() };
+        let pod = serde_json::to_value(build(&pool, &settings).unwrap()).unwrap();
+        let variable = environment(&pod, "WATCH_NAMESPACE").map(|variable| &variable["value"]);
+        assert_eq!(variable.and_then(Value::as_str), told);
+    }
+}
+
+#[test]
 fn a_bare_template_becomes_a_complete_and_restricted_worker() {
     let pod = pod(json!({"queueName": "gpus"}));
     assert_eq!(pod["metadata"]["ownerReferences"][0]["uid"], "42");

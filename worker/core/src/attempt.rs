@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
-use trellis_crds::{FailureReason, GenerationJob, labels};
+use trellis_crds::{FailureReason, GenerationJob};
 use trellis_telemetry::{TraceParent, TraceSpan};
 
 use crate::desk::AttemptId;
@@ -126,7 +126,7 @@ fn span(attempt: &AttemptId, job: &GenerationJob) -> Span {
 
 /// Where the job is in the trace that its annotation names.
 fn place(job: &GenerationJob) -> TraceParent {
-    job.annotations().get(labels::TRACEPARENT).map(|text| TraceParent::parse(text)).unwrap_or_default()
+    job.traceparent().map(TraceParent::parse).unwrap_or_default()
 }
 
 /// The attempt's span, where the job is part of a trace.
