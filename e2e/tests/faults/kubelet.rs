@@ -107,20 +107,22 @@ impl Node {
             if pod.metadata.deletion_timestamp.is_some() {
                 self.terminate(&uid, &pod.name_any()).await;
             } else if is_new && !known {
-                self.clone().start(seen, uid, pod.name_any()).await;
+                self.clone().start(seen, uid, &pod).await;
                 seen += 1;
             }
         }
     }
 
-    async fn start(self: Arc<Self>, place: usize, uid: String, name: String) {
+    async fn start(self: Arc<Self>, place: usize, uid: String, pod: &Pod) {
+        let name = pod.name_any();
         let (shutdown, stopped) = oneshot::channel::<()>();
         let (program, lost) =
             (Program::new(format!("worker-{place}"), &self.faults), CancellationToken::new());
         let running =
             Running { uid: uid.clone(), name: name.clone(), shutdown: Some(shutdown), lost: lost.clone() };
         self.running.lock().unwrap().insert(place, running);
-        tokio::spawn(self.clone().run(program, uid, name.clone(), stopped, lost));
+        let identity = Identity { pod_name: name.clone(), pod_uid: uid };
+        tokio::spawn(self.clone().run(program, identity, max_jobs(pod), stopped, lost));
         self.report(&name, ready()).await;
     }
 
@@ -128,16 +130,17 @@ impl Node {
     async fn run(
         self: Arc<Self>,
         program: Arc<Program>,
-        uid: String,
-        name: String,
+        identity: Identity,
+        max_jobs: Option<u32>,
         mut stopped: oneshot::Receiver<()>,
         lost: CancellationToken,
     ) {
         let (client, death) = program.client(&self.client);
+        let name = identity.pod_name.clone();
         let registry = trellis_telemetry::registry("worker", "1.0.0").expect("a registry");
         let worker = Worker {
             client,
-            identity: Identity { pod_name: name.clone(), pod_uid: uid },
+            identity,
             engine: Waiting {
                 worker: name.clone(),
                 schedule: self.faults.schedule,
@@ -145,7 +148,7 @@ impl Node {
                 death: death.clone(),
             },
             metrics: Metrics::new(&registry).expect("metrics"),
-            max_jobs: None,
+            max_jobs,
             pace: Pace::default(),
         };
         let namespace = self.pods.namespace().map(ToOwned::to_owned);
@@ -180,4 +183,11 @@ impl Node {
     async fn remove(&self, name: &str) {
         let _ = self.pods.delete(name, &DeleteParams::default().grace_period(0)).await;
     }
+}
+
+/// After how many attempts the worker ends, as its environment says.
+fn max_jobs(pod: &Pod) -> Option<u32> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut variables = containers.flat_map(|container| container.env.iter().flatten());
+    variables.find(|variable| variable.name == "TRELLIS_MAX_JOBS")?.value.as_ref()?.parse().ok()
 }

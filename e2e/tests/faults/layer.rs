@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use bytes::Bytes;
+use http::header::DATE;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
+use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 use kube::Client;
 use kube::client::Body;
 use serde_json::json;
@@ -27,6 +31,7 @@ pub(crate) struct Faults {
     pub(crate) on: AtomicBool,
     /// Writes that reached the server, but for those of Leases.
     pub(crate) writes: AtomicU64,
+    begin: Instant,
     /// What went wrong, in order, for people.
     pub(crate) log: Mutex<Vec<String>>,
 }
@@ -34,7 +39,7 @@ pub(crate) struct Faults {
 impl Faults {
     pub(crate) fn new(schedule: Schedule) -> Arc<Self> {
         let (on, writes, log) = (AtomicBool::new(true), AtomicU64::new(0), Mutex::default());
-        Arc::new(Self { schedule, on, writes, log })
+        Arc::new(Self { schedule, on, writes, begin: Instant::now(), log })
     }
 
     pub(crate) fn note(&self, what: String) {
@@ -153,7 +158,8 @@ impl Program {
         if call.kind() == Kind::Write && !call.path().contains("/leases") {
             self.faults.writes.fetch_add(1, Relaxed);
         }
-        let response = client.send(call.request()).await?;
+        let mut response = client.send(call.request()).await?;
+        self.misdate(&mut response);
         if call.is_watch() {
             return Ok(response.map(|body| watches::troubled(self.clone(), death.clone(), body)));
         }
@@ -165,6 +171,20 @@ impl Program {
             *before = last.replace(bytes.clone());
         }
         Ok(Response::from_parts(parts, whole(bytes)))
+    }
+
+    /// Makes the answer tell another time, where the clock that the program goes by is off.
+    fn misdate<B>(&self, answer: &mut Response<B>) {
+        let error = self.faults.schedule.clock_error(self.faults.begin.elapsed());
+        let date = answer
+            .headers()
+            .get(DATE)
+            .and_then(|date| DateTimeParser::new().parse_timestamp(date.as_bytes()).ok());
+        let date = date.filter(|_| error != 0).map(|date| date + SignedDuration::from_secs(error));
+        let date = date.and_then(|date| DateTimePrinter::new().timestamp_to_rfc9110_string(&date).ok());
+        if let Some(date) = date.and_then(|date| date.parse().ok()) {
+            answer.headers_mut().insert(DATE, date);
+        }
     }
 
     async fn stale(

@@ -1,7 +1,8 @@
 //! The operator and the workers' protocol while everything around them fails.
 //!
 //! For each seed two operators and up to three workers, all real but for what makes the asset, run against a real API server through
-//! clients that delay, lose, repeat and refuse calls, cut, expire and reorder watches, and kill programs at their writes. Then nothing goes wrong
+//! clients that delay, lose, repeat and refuse calls, cut, expire and reorder watches, tell a time that jumps by an hour, and kill programs at their
+//! writes; people change jobs and the pool. Then nothing goes wrong
 //! any more, and every job has to come to its end, once.
 //!
 //! `TRELLIS_FAULT_SEEDS=500` plays so many seeds; `TRELLIS_FAULT_SEED=17` plays one again.

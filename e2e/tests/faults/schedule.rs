@@ -71,6 +71,23 @@ pub(crate) enum Deed {
     DeletePod(usize),
     /// A node is lost with a worker's pod: its program ends without a word.
     LoseNode(usize),
+    /// Somebody changes the pool.
+    Pool(Change),
+}
+
+/// What somebody does to the pool.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Change {
+    Scale {
+        min: usize,
+        max: usize,
+        surge: usize,
+    },
+    /// Its workers are to be built anew.
+    Template(u32),
+    MaxJobs(u32),
+    /// It is deleted and made again, and its old workers stay: nothing collects garbage here.
+    Remake,
 }
 
 /// How a job goes.
@@ -85,6 +102,8 @@ pub(crate) enum Play {
 
 /// How long people are at it.
 pub(crate) const BUSY: Duration = Duration::from_millis(4000);
+/// Workers at most.
+pub(crate) const WORKERS: usize = 3;
 /// How many jobs are made.
 pub(crate) const JOBS: usize = 10;
 
@@ -172,10 +191,38 @@ impl Schedule {
                 _ => deeds.push((start, Deed::LoseNode(random.random_range(0..4)))),
             }
         }
+        deeds.extend(self.changes().into_iter().map(|(time, change)| (time, Deed::Pool(change))));
         // What was suspended is resumed in the end, whatever came first.
         deeds.extend((0..JOBS).map(|job| (BUSY, Deed::Resume(job))));
         deeds.sort_by_key(|&(time, _)| time);
         deeds
+    }
+
+    fn changes(self) -> Vec<(Duration, Change)> {
+        let mut random = self.random("pool");
+        let count = random.random_range(0..4);
+        let change = |number| {
+            let change = match random.random_range(0..5) {
+                0 | 1 => Change::Scale {
+                    min: random.random_range(0..2),
+                    max: random.random_range(1..=WORKERS),
+                    surge: random.random_range(0..2),
+                },
+                2 => Change::Template(number),
+                3 => Change::MaxJobs(random.random_range(0..3)),
+                _ => Change::Remake,
+            };
+            (Duration::from_millis(random.random_range(500..BUSY.as_millis() as u64)), change)
+        };
+        (0..count).map(change).collect()
+    }
+
+    /// By how many seconds the clock that operators go by is off, so long after the beginning: from some moment on by an hour, or never.
+    pub(crate) fn clock_error(self, passed: Duration) -> i64 {
+        let mut random = self.random("clock");
+        let jumps_after = Duration::from_millis(random.random_range(500..BUSY.as_millis() as u64));
+        let error = [0, 3600, -3600][random.random_range(0..3)];
+        if passed < jumps_after { 0 } else { error }
     }
 
     /// How long an attempt runs.

@@ -19,15 +19,14 @@ use crate::history::Recorder;
 use crate::invariants;
 use crate::kubelet::Kubelet;
 use crate::layer::{Faults, Program};
-use crate::schedule::{BUSY, Deed, JOBS, Play, Schedule};
+use crate::schedule::{BUSY, Change, Deed, JOBS, Play, Schedule, WORKERS};
 
+const POOL: &str = "image";
 /// How long it may take, once nothing goes wrong any more, until every job is over. It covers the longest wait between attempts, a change of
 /// leaders, and a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Nothing is written for so long once everything is over.
 const QUIET: Duration = Duration::from_secs(2);
-/// Workers at most.
-const WORKERS: usize = 3;
 
 /// What a seed came to.
 pub(crate) struct Outcome {
@@ -76,8 +75,11 @@ pub(crate) async fn play(client: &Client, schedule: Schedule) -> Result<Outcome>
     broken.extend(settled.err().map(|error| error.to_string()));
     let attempts = runs.len();
     let (writes, count) = (faults.writes.load(Relaxed), faults.count());
-    // Of a job that all goes well with: accept and assign, report, event, and what explains a wait; of a worker: its pod and its end.
-    let budget = 6 * JOBS as u64 + 6 * attempts as u64 + 6 * count + 40;
+    let changes = schedule.deeds().iter().filter(|(_, deed)| matches!(deed, Deed::Pool(_))).count() as u64;
+    // Of a job that all goes well with: accept and assign, report, event, and what explains a wait; of a worker: its pod and its end. A change
+    // of the pool may cost each worker both, and tells each job of the queue.
+    let budget =
+        6 * JOBS as u64 + 6 * attempts as u64 + 6 * count + 40 + changes * (4 * WORKERS + JOBS) as u64;
     if writes > budget {
         broken.push(format!("{writes} writes reached the server, more than {budget}"));
     }
@@ -115,7 +117,7 @@ async fn create_pool(namespace: &Namespace) -> Result<()> {
         // On a node, so that a pod that is deleted ends first.
         "template": {"spec": {"nodeName": "node", "containers": [{"name": "worker", "image": "worker:test"}]}},
     });
-    let pool = WorkerPool::new("image", serde_json::from_value(spec)?);
+    let pool = WorkerPool::new(POOL, serde_json::from_value(spec)?);
     namespace.api().create(&PostParams::default(), &pool).await?;
     Ok(())
 }
@@ -224,7 +226,30 @@ impl People<'_> {
             Deed::Delete(job) => _ = self.jobs().delete(&name(job), &DeleteParams::default()).await,
             Deed::DeletePod(number) => self.kubelet.delete_pod(number).await,
             Deed::LoseNode(number) => self.kubelet.lose_node(number).await,
+            Deed::Pool(change) => self.change(change).await,
         }
+    }
+
+    async fn change(&self, change: Change) {
+        let pools: Api<WorkerPool> = self.namespace.api();
+        let spec = match change {
+            Change::Scale { min, max, surge } => {
+                json!({"replicas": {"min": min, "max": max, "surge": surge}})
+            }
+            Change::Template(number) => {
+                json!({"template": {"spec": {"containers": [{"name": "worker", "image": format!("worker:{number}")}]}}})
+            }
+            Change::MaxJobs(most) => json!({"maxJobsPerWorker": most}),
+            Change::Remake => {
+                pools.delete(POOL, &DeleteParams::default()).await.expect("the API server deletes a pool");
+                return create_pool(self.namespace).await.expect("the API server takes a pool");
+            }
+        };
+        let patch = Patch::Merge(json!({"spec": spec}));
+        pools
+            .patch(POOL, &PatchParams::default(), &patch)
+            .await
+            .expect("the API server takes a change of the pool");
     }
 
     async fn patch(&self, job: usize, spec: Value) {
