@@ -41,7 +41,7 @@ struct Troubled {
 
 impl Troubled {
     fn set(&self, trouble: Option<Trouble>) {
-        *self.trouble.lock().unwrap() = trouble;
+        *self.trouble.lock().expect("nothing panics while it holds the trouble") = trouble;
     }
 
     fn of(&self, client: Client) -> Client {
@@ -50,7 +50,7 @@ impl Troubled {
         let service = tower::service_fn(move |request: Request<Body>| {
             let (client, troubled) = (client.clone(), troubled.clone());
             async move {
-                let trouble = *troubled.trouble.lock().unwrap();
+                let trouble = *troubled.trouble.lock().expect("nothing panics while it holds the trouble");
                 troubled.seen.fetch_add(usize::from(trouble.is_some()), Relaxed);
                 match trouble {
                     None => Ok::<_, BoxError>(client.send(request).await?),
