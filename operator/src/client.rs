@@ -56,13 +56,23 @@ impl WatchProgress {
 
 /// `client`, with the timeout, the metrics and the record of watches; `clock` goes by its answers.
 pub(crate) fn instrument(client: Client, metrics: Metrics, progress: WatchProgress, clock: Clock) -> Client {
+    instrument_within(CALL_TIMEOUT, client, metrics, progress, clock)
+}
+
+fn instrument_within(
+    limit: Duration,
+    client: Client,
+    metrics: Metrics,
+    progress: WatchProgress,
+    clock: Clock,
+) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request| {
         let (client, metrics, progress, clock) =
             (client.clone(), metrics.clone(), progress.clone(), clock.clone());
         async move {
             let call = Call::of(&request);
-            let answer = tokio::time::timeout(CALL_TIMEOUT, send(client, request, call.verb, &clock)).await;
+            let answer = tokio::time::timeout(limit, send(client, request, call.verb, &clock)).await;
             let answer = answer.unwrap_or_else(|elapsed| Err(elapsed.into()));
             let code =
                 answer.as_ref().map_or("none".to_owned(), |answer| answer.status().as_u16().to_string());
@@ -140,6 +150,33 @@ mod tests {
         let answer = Response::builder().header(DATE, "Sun, 06 Nov 1994 08:49:37 GMT").body(()).unwrap();
         assert_eq!(time_of(&answer), Some("1994-11-06T08:49:37Z".parse().unwrap()));
         assert_eq!(time_of(&Response::new(())), None);
+    }
+
+    #[tokio::test]
+    async fn no_call_is_waited_for_without_end_and_one_without_an_answer_is_no_progress() {
+        let silent =
+            tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>());
+        let registry = prometheus::Registry::new();
+        let progress = WatchProgress::new();
+        progress.grow_old(Duration::from_secs(100));
+        let metrics = Metrics::new(&registry).unwrap();
+        let limit = Duration::from_millis(1);
+        let client = instrument_within(
+            limit,
+            Client::new(silent, "a"),
+            metrics.clone(),
+            progress.clone(),
+            Clock::new(),
+        );
+        for path in ["/api/v1/pods?limit=50", "/api/v1/pods?watch=true", "/api/v1/namespaces/a/pods/image-1"]
+        {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            assert!(client.send(request).await.is_err(), "{path}");
+        }
+        for verb in ["list", "watch", "get"] {
+            assert_eq!(metrics.api_requests.with_label_values(&[verb, "pods", "none"]).get(), 1, "{verb}");
+        }
+        assert!(progress.age() >= Duration::from_secs(100));
     }
 
     #[test]

@@ -37,6 +37,7 @@ async fn a_warm_job_costs_five_writes() -> Result<()> {
     fixture.job_in("cup", Phase::Completed).await?;
     fixture.event("cup", "Completed").await?;
     fixture.jobs().delete("cup", &DeleteParams::default()).await?;
+    assert!(fixture.jobs().get_opt("cup").await?.is_none(), "no finalizer keeps it");
     operator.stop().await?;
     let mut writes = fixture.writes()?.split_off(before);
     // The audit log does not order writes of two clients that end at about the same time.

@@ -66,6 +66,8 @@ fn a_bare_template_becomes_a_complete_and_restricted_worker() {
     assert_eq!(worker["securityContext"]["allowPrivilegeEscalation"], false);
     assert_eq!(worker["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
     assert_eq!(worker["readinessProbe"]["httpGet"]["path"], "/readyz");
+    assert_eq!(worker["startupProbe"]["httpGet"]["path"], "/livez");
+    assert_eq!(pod["metadata"]["finalizers"], Value::Null, "its pool's deletion is all it takes");
     assert_eq!(worker["ports"][0]["name"], "http");
     assert_eq!(environment(&pod, "POD_UID").unwrap()["valueFrom"]["fieldRef"]["fieldPath"], "metadata.uid");
     assert_eq!(environment(&pod, "TRELLIS_MODEL_URI").unwrap()["value"], "gs://models/image");

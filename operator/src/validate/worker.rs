@@ -203,11 +203,18 @@ mod tests {
         };
         assert_eq!((trouble.reason.as_str(), trouble.message.as_str()), ("Unschedulable", "0/3 nodes"));
         let placed = json!({"type": "PodScheduled", "status": "True"});
-        let creating = worker(json!({"phase": "Pending", "conditions": [placed], "containerStatuses": [{
-            "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ContainerCreating"}},
-        }]}));
+        let creating =
+            worker(json!({"phase": "Pending", "conditions": [placed.clone()], "containerStatuses": [{
+                "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ContainerCreating"}},
+            }]}));
         assert_eq!(creating.life, Life::Starting { placed: true, trouble: None });
+        let no_image = worker(json!({"phase": "Pending", "conditions": [placed], "containerStatuses": [{
+            "name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}},
+        }]}));
+        let trouble = Trouble { reason: "ImagePullBackOff".into(), message: "not found".into() };
+        assert_eq!(no_image.life, Life::Starting { placed: true, trouble: Some(trouble) });
     }
 
     /// How long a worker has that was told to end at 00:01:00, and has 25 s.
