@@ -3,6 +3,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -89,6 +90,44 @@ async fn progress_that_cannot_be_written_does_not_delay_the_hand_back() -> Resul
     stage.terminate(worker).await?;
     let job = stage.jobs().get("cup").await?;
     assert_eq!(job.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack);
+    Ok(())
+}
+
+/// Takes a moment to stop, and says when it has begun and stopped.
+#[derive(Clone, Default)]
+struct Stopping {
+    begun: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Engine for Stopping {
+    async fn run(&self, work: Work) -> Result<Option<Product>, Failure> {
+        self.begun.store(true, Relaxed);
+        work.cancel.cancelled().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.stopped.store(true, Relaxed);
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_handed_back_when_nothing_works_on_it_any_more() -> Result<()> {
+    let stage = Stage::set("stopped").await?;
+    let engine = Stopping::default();
+    let Stopping { begun, stopped } = engine.clone();
+    let early = Arc::new(AtomicBool::new(false));
+    let seen = early.clone();
+    let worker = stage.start(engine, Pace { first_progress: HOUR, ..Pace::default() }, None)?;
+    stage.assign("cup", "hold").await?;
+    stage.until("the job's run", || begun.load(Relaxed)).await;
+    stage.break_by(move |request| {
+        seen.fetch_or(is_write(request) && !stopped.load(Relaxed), Relaxed);
+        None
+    });
+    stage.terminate(worker).await?;
+    let job = stage.jobs().get("cup").await?;
+    assert_eq!(job.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack);
+    assert!(!early.load(Relaxed), "it was handed back while its work went on");
     Ok(())
 }
 
