@@ -2,6 +2,7 @@
 // KubeSchema copies each struct, with its `pub`, into a function body.
 #![expect(unreachable_pub)]
 
+mod batch_key;
 mod file_kind;
 mod input;
 mod output;
@@ -11,6 +12,7 @@ mod status;
 
 use crate::labels;
 
+pub use batch_key::*;
 pub use file_kind::*;
 pub use input::*;
 pub use output::*;
@@ -94,6 +96,7 @@ mod tests {
             pod_uid: "1".into(),
             attempt,
             time: MicroTime(Timestamp::UNIX_EPOCH),
+            batch: None,
         }
     }
 

@@ -156,6 +156,12 @@ pub struct Assignment {
 
     /// When the job was assigned.
     pub time: MicroTime,
+
+    /// With how many jobs together, itself among them, where with more than itself. They were assigned at the same time, and are computed in
+    /// the same forward passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 16))]
+    pub batch: Option<i32>,
 }
 
 /// How far an attempt is.

@@ -60,6 +60,7 @@ async fn write(namespace: &Namespace, mut job: GenerationJob, worker: &str) -> R
         pod_uid: "11111111-1111-1111-1111-111111111111".into(),
         attempt: 1,
         time: now.clone(),
+        batch: None,
     });
     let mut job = jobs.replace_status(&name, &PostParams::default(), &job).await?;
     let product = trellis_worker_core::Product::since(now.0);

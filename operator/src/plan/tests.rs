@@ -79,7 +79,7 @@ fn attempt(number: i32, outcome: Outcome, reason: Option<FailureReason>, end: Ti
 
 fn assignment(attempt: i32, time: Timestamp) -> Assignment {
     let (pool, worker, pod_uid) = ("image".into(), "image-1".into(), "pod-1".into());
-    Assignment { pool, worker, pod_uid, attempt, time: MicroTime(time) }
+    Assignment { pool, worker, pod_uid, attempt, time: MicroTime(time), batch: None }
 }
 
 /// A job whose first attempt is assigned and ended so.

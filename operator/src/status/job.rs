@@ -88,6 +88,7 @@ impl<'a> Draft<'a> {
             pod_uid: seat.uid.to_string(),
             attempt: self.job.object.next_attempt_number(),
             time: MicroTime(self.now),
+            batch: None,
         };
         self.status.phase = Some(Phase::Processing);
         self.status.progress = None;

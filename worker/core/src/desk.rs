@@ -104,6 +104,17 @@ impl Desk {
         self.open().min_by_key(|(_, job)| job.assignment().map(|assignment| assignment.time.0))
     }
 
+    /// The jobs to take next, together, the first of them first, and whether all that were assigned together are there.
+    pub(crate) fn next_batch(&self) -> (Vec<(AttemptId, &GenerationJob)>, bool) {
+        let Some(first) = self.next() else { return (Vec::new(), true) };
+        let size = first.1.assignment().and_then(|assignment| assignment.batch);
+        let Some(size) = size.and_then(|size| usize::try_from(size).ok()) else { return (vec![first], true) };
+        let together = |job: &GenerationJob| job.assignment().map(|at| (at.batch, at.time.0));
+        let members: Vec<_> = self.open().filter(|(_, job)| together(job) == together(first.1)).collect();
+        let complete = members.len() >= size;
+        (members, complete)
+    }
+
     /// The attempts that this worker is to make or is making.
     pub(crate) fn open(&self) -> impl Iterator<Item = (AttemptId, &GenerationJob)> {
         self.jobs
@@ -147,6 +158,7 @@ pub(crate) mod tests {
             pod_uid: "pod-uid".into(),
             attempt: 1,
             time: at(10),
+            batch: None,
         };
         job.status = Some(GenerationJobStatus {
             phase: Some(Phase::Processing),

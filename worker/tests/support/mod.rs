@@ -111,6 +111,7 @@ impl Stage {
                 pod_uid: pod_uid.into(),
                 attempt: 1,
                 time: MicroTime(Timestamp::now()),
+                batch: None,
             }),
             ..Default::default()
         });

@@ -137,6 +137,7 @@ impl Stage {
             pod_uid: POD_UID.into(),
             attempt: 1,
             time: MicroTime(Timestamp::now()),
+            batch: None,
         };
         job.status = Some(GenerationJobStatus {
             observed_generation: job.metadata.generation,
