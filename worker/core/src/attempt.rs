@@ -1,13 +1,14 @@
-//! One attempt at one job, from taking it to reporting its end.
+//! Attempts at jobs that are computed together, each from taking it to reporting its end.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::oneshot::error::RecvError;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -15,7 +16,7 @@ use trellis_crds::{FailureReason, GenerationJob};
 use trellis_telemetry::{TraceParent, TraceSpan};
 
 use crate::desk::AttemptId;
-use crate::engine::{Engine, Product, Progress, Work, Worker};
+use crate::engine::{Engine, Made, Progress, Work, Worker};
 use crate::failure::Failure;
 use crate::pace::Pace;
 use crate::report::{Reporter, Written};
@@ -84,20 +85,61 @@ impl End {
     }
 }
 
-/// Makes `attempt` at `job` and reports how it ended.
-pub(crate) async fn make<E: Engine>(
+/// An attempt that is to be made, and what says when to stop.
+pub(crate) struct Member {
+    pub(crate) attempt: AttemptId,
+    pub(crate) job: GenerationJob,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+/// Makes the attempts of a batch, and reports how each of them ended.
+pub(crate) async fn make<E: Engine>(worker: Arc<Worker<E>>, members: Vec<Member>) -> Vec<End> {
+    let start = Timestamp::now();
+    let (mut works, mut results, mut attempts) = (Vec::new(), Vec::new(), Vec::new());
+    for Member { attempt, job, stop } in members {
+        let (progress, shown) = watch::channel(Progress::default());
+        let (told, result) = oneshot::channel();
+        let cancel = CancellationToken::new();
+        let works_job = job.clone();
+        works.push(Work { job: works_job, attempt: attempt.number, start, progress, cancel: cancel.clone() });
+        results.push(told);
+        let under_way = UnderWay { shown, result, cancel, stop };
+        attempts.push(make_one(worker.clone(), attempt, job, start, under_way));
+    }
+    let span = match &works[..] {
+        [work] => span(work.attempt, &work.job),
+        works => tracing::info_span!("batch", jobs = works.len()),
+    };
+    let work = tokio::spawn(work_on(worker.clone(), works, results).instrument(span));
+    let ends = join_all(attempts).await;
+    // Its panic was told by the results that did not come.
+    let _ = work.await;
+    ends
+}
+
+/// What an attempt has to do with the work that is done for it.
+struct UnderWay {
+    shown: watch::Receiver<Progress>,
+    /// Gone without a result where the engine panicked.
+    result: oneshot::Receiver<Made>,
+    cancel: CancellationToken,
+    stop: watch::Receiver<Stop>,
+}
+
+async fn make_one<E: Engine>(
     worker: Arc<Worker<E>>,
     attempt: AttemptId,
     job: GenerationJob,
-    stop: watch::Receiver<Stop>,
+    start: Timestamp,
+    under_way: UnderWay,
 ) -> End {
-    let span = span(&attempt, &job);
-    let begun = Attempt::begin(&worker, &attempt, &job);
+    let span = span(attempt.number, &job);
+    let begun = Attempt::begin(&worker, &attempt, &job, start);
     let run = async {
         worker.metrics.started();
         tracing::info!("job taken");
         let trace = trace(&attempt, &job);
-        let end = begun.run(&worker, attempt.number, job, stop).await;
+        let end = begun.run(&worker, under_way).await;
         trace.inspect(|trace| end.tell(trace));
         worker.metrics.ended(end.metric_label());
         tracing::info!(end = end.metric_label(), "job ended");
@@ -108,8 +150,8 @@ pub(crate) async fn make<E: Engine>(
 
 /// Hands back `job`, which the worker has not begun.
 pub(crate) async fn decline<E: Engine>(worker: Arc<Worker<E>>, attempt: AttemptId, job: GenerationJob) {
-    let span = span(&attempt, &job);
-    let mut begun = Attempt::begin(&worker, &attempt, &job);
+    let span = span(attempt.number, &job);
+    let mut begun = Attempt::begin(&worker, &attempt, &job, Timestamp::now());
     async {
         let end = begun.hand_back().await;
         tracing::info!(end = end.metric_label(), "job handed back before it began");
@@ -118,10 +160,10 @@ pub(crate) async fn decline<E: Engine>(worker: Arc<Worker<E>>, attempt: AttemptI
     .await;
 }
 
-fn span(attempt: &AttemptId, job: &GenerationJob) -> Span {
+fn span(attempt: i32, job: &GenerationJob) -> Span {
     let namespace = job.namespace().unwrap_or_default();
     let trace = place(job).trace_id();
-    tracing::info_span!("job", namespace, name = job.name_any(), attempt = attempt.number, trace)
+    tracing::info_span!("job", namespace, name = job.name_any(), attempt, trace)
 }
 
 /// Where the job is in the trace that its annotation names.
@@ -139,16 +181,17 @@ fn trace(attempt: &AttemptId, job: &GenerationJob) -> Option<TraceSpan> {
     Some(trace)
 }
 
-/// Lets the engine do the work.
-async fn work_on<E: Engine>(worker: Arc<Worker<E>>, work: Work) -> Result<Option<Product>, Failure> {
-    let product = worker.engine.run(work).await?;
-    if let Some(product) = &product {
-        worker.metrics.timed(&product.timings);
+/// Lets the engine do the work, and hands each attempt its result.
+async fn work_on<E: Engine>(worker: Arc<Worker<E>>, works: Vec<Work>, results: Vec<oneshot::Sender<Made>>) {
+    let made = worker.engine.run_batch(works).await;
+    for (told, made) in results.into_iter().zip(made) {
+        if let Ok(Some(product)) = &made {
+            worker.metrics.timed(&product.timings);
+        }
+        // An attempt that was let go of, or that the runtime dropped, asks no more.
+        let _ = told.send(made);
     }
-    Ok(product)
 }
-
-type Made = Result<Option<Product>, Failure>;
 
 struct Attempt {
     start: Timestamp,
@@ -157,24 +200,20 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn begin<E: Engine>(worker: &Worker<E>, attempt: &AttemptId, job: &GenerationJob) -> Self {
+    fn begin<E: Engine>(
+        worker: &Worker<E>,
+        attempt: &AttemptId,
+        job: &GenerationJob,
+        start: Timestamp,
+    ) -> Self {
         let api = Api::namespaced(worker.client.clone(), &job.namespace().unwrap_or_default());
         let pace = worker.pace;
         let reporter = Reporter::new(api, worker.identity.clone(), attempt.clone(), job.clone(), pace);
-        Self { start: Timestamp::now(), reporter, pace }
+        Self { start, reporter, pace }
     }
 
-    async fn run<E: Engine>(
-        mut self,
-        worker: &Arc<Worker<E>>,
-        number: i32,
-        job: GenerationJob,
-        mut stop: watch::Receiver<Stop>,
-    ) -> End {
-        let cancel = CancellationToken::new();
-        let (progress, shown) = watch::channel(Progress::default());
-        let work = Work { job, attempt: number, start: self.start, progress, cancel: cancel.clone() };
-        let mut work = tokio::spawn(work_on(worker.clone(), work).in_current_span());
+    async fn run<E: Engine>(mut self, worker: &Arc<Worker<E>>, under_way: UnderWay) -> End {
+        let UnderWay { shown, result: mut work, cancel, mut stop } = under_way;
         // A write of progress that is under way is dropped when there is something more important to write.
         tokio::select! {
             result = &mut work => self.report(worker, result).await,
@@ -189,7 +228,7 @@ impl Attempt {
         worker: &Worker<E>,
         stop: Stop,
         cancel: CancellationToken,
-        mut work: JoinHandle<Made>,
+        mut work: oneshot::Receiver<Made>,
     ) -> End {
         if stop == Stop::LetGo {
             cancel.cancel();
@@ -210,7 +249,7 @@ impl Attempt {
         end
     }
 
-    async fn report<E: Engine>(&mut self, worker: &Worker<E>, result: Result<Made, JoinError>) -> End {
+    async fn report<E: Engine>(&mut self, worker: &Worker<E>, result: Result<Made, RecvError>) -> End {
         let failure = match result {
             Ok(Ok(Some(product))) => {
                 match self.reporter.write(|job| complete(job, &product), RESULT_PATIENCE).await {

@@ -1,5 +1,6 @@
 //! What makes the assets, as the protocol sees it.
 
+use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch::Sender;
@@ -12,6 +13,9 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::status::Period;
 
+/// How the work of an attempt ended: `None` when it was cancelled.
+pub type Made = Result<Option<Product>, Failure>;
+
 /// Makes the asset of one attempt and stores its files.
 pub trait Engine: Send + Sync + 'static {
     /// Does the work of an attempt. `None` when it stopped because it was cancelled: it must see to that within seconds, for the
@@ -19,7 +23,13 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why the attempt failed, as the job's owner is told. A panic counts as a fault of the worker.
-    fn run(&self, work: Work) -> impl Future<Output = Result<Option<Product>, Failure>> + Send;
+    fn run(&self, work: Work) -> impl Future<Output = Made> + Send;
+
+    /// Does the work of several attempts that fit together, and returns their results in the same order. One of them that fails or is
+    /// cancelled leaves the others alone. They run side by side where an engine has no better way.
+    fn run_batch(&self, works: Vec<Work>) -> impl Future<Output = Vec<Made>> + Send {
+        join_all(works.into_iter().map(|work| self.run(work)))
+    }
 
     /// Keeps a record of an attempt that failed, where it can; `job` is as its status will then be. The report of the failure waits for
     /// [`Pace::record`] at most, so that the record of a later attempt comes later.

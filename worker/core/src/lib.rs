@@ -40,7 +40,7 @@ mod service;
 mod status;
 
 pub use desk::Identity;
-pub use engine::{Engine, Product, Progress, Work, Worker};
+pub use engine::{Engine, Made, Product, Progress, Work, Worker};
 pub use failure::{Failure, chain};
 pub use metrics::Metrics;
 pub use pace::Pace;

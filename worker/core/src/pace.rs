@@ -11,6 +11,8 @@ pub struct Pace {
     pub next_progress: Duration,
     /// How long a write of progress is tried.
     pub progress_patience: Duration,
+    /// How long the worker waits for the rest of the jobs that were assigned together. One of them may be cancelled before it is seen.
+    pub gathering: Duration,
     /// How long a record of a failed attempt may take to be kept.
     pub record: Duration,
     /// How long one call of the API server may take.
@@ -38,6 +40,7 @@ impl Default for Pace {
             first_progress: seconds(5),
             next_progress: seconds(10),
             progress_patience: seconds(3),
+            gathering: Duration::from_millis(300),
             record: seconds(3),
             call: seconds(10),
             first_pause: Duration::from_millis(100),

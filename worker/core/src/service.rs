@@ -1,4 +1,4 @@
-//! The worker's loop: watch, take one job at a time, let go of it when it is no longer ours.
+//! The worker's loop: watch, take one batch of jobs at a time, let go of what is no longer ours.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep_until, timeout};
 use trellis_crds::{FailureReason, GenerationJob};
 use trellis_telemetry::Health;
 
-use crate::attempt::{self, End, Stop};
+use crate::attempt::{self, End, Member, Stop};
 use crate::desk::{AttemptId, Desk};
 use crate::engine::{Engine, Worker};
 use crate::failure::chain;
@@ -67,11 +67,10 @@ pub async fn serve<E: Engine>(
     result
 }
 
-/// An attempt that is being made.
+/// Attempts that are being made together: one, or a batch.
 struct Running {
-    attempt: AttemptId,
-    stop: watch::Sender<Stop>,
-    task: JoinHandle<End>,
+    members: Vec<(AttemptId, watch::Sender<Stop>)>,
+    task: JoinHandle<Vec<End>>,
 }
 
 struct Service<E> {
@@ -84,6 +83,8 @@ struct Service<E> {
     blind: bool,
     desk: Desk,
     running: Option<Running>,
+    /// Until when the rest of the batch that is next is waited for.
+    gathers_until: Option<Instant>,
     /// How many attempts were begun.
     taken: u32,
     /// How many of the last attempts failed by a fault of the worker.
@@ -101,6 +102,7 @@ impl<E: Engine> Service<E> {
             outage: Outage::default(),
             blind: false,
             running: None,
+            gathers_until: None,
             taken: 0,
             faults: 0,
         }
@@ -112,15 +114,17 @@ impl<E: Engine> Service<E> {
         loop {
             tokio::select! {
                 () = &mut shutdown => return Ok(()),
-                end = ended(&mut self.running) => self.settle(end)?,
+                ends = ended(&mut self.running) => self.settle(&ends)?,
+                () = passed(self.gathers_until) => {}
                 Some(event) = self.events.next() => self.observe(event),
                 _ = heartbeat.tick() => self.health.keep_alive(ALIVE),
             }
             match &self.running {
-                Some(current) if !self.desk.holds(&current.attempt) => {
-                    current.stop.send_replace(Stop::LetGo);
+                Some(current) => {
+                    for (_, stop) in current.members.iter().filter(|(attempt, _)| !self.desk.holds(attempt)) {
+                        stop.send_replace(Stop::LetGo);
+                    }
                 }
-                Some(_) => {}
                 None if self.worker.max_jobs.is_some_and(|most| self.taken >= most) => {
                     tracing::info!(jobs = self.taken, "the worker has had as many jobs as it may; it ends");
                     return Ok(());
@@ -130,26 +134,46 @@ impl<E: Engine> Service<E> {
         }
     }
 
-    /// Takes note of how the running attempt ended.
-    fn settle(&mut self, end: End) -> Result<(), Ended> {
-        if let Some(Running { attempt, .. }) = self.running.take() {
+    /// Takes note of how the running attempts ended.
+    fn settle(&mut self, ends: &[End]) -> Result<(), Ended> {
+        for (attempt, _) in self.running.take().into_iter().flat_map(|running| running.members) {
             self.desk.end(attempt);
         }
-        self.faults = if end.is_fault() { self.faults + 1 } else { 0 };
-        match end {
-            End::Refused => Err(Ended::Refused),
-            _ if self.faults >= FAULTS => Err(Ended::Faulty),
-            _ => Ok(()),
+        // What fails together fails by one fault.
+        self.faults = if ends.iter().all(|end| end.is_fault()) { self.faults + 1 } else { 0 };
+        if ends.iter().any(|end| matches!(end, End::Refused)) {
+            Err(Ended::Refused)
+        } else if self.faults >= FAULTS {
+            Err(Ended::Faulty)
+        } else {
+            Ok(())
         }
     }
 
-    /// Starts the next attempt, where there is one.
+    /// Starts the next attempts, where there are any, once those that were assigned together are there or do not come.
     fn take(&mut self) {
-        let Some((attempt, job)) = self.desk.next() else { return };
-        let (stop, stopped) = watch::channel(Stop::No);
-        let task = attempt::make(self.worker.clone(), attempt.clone(), job.clone(), stopped);
-        self.running = Some(Running { attempt, stop, task: tokio::spawn(task) });
-        self.taken += 1;
+        let (mut next, complete) = self.desk.next_batch();
+        if !complete {
+            let gathering = self.worker.pace.gathering;
+            if Instant::now() < *self.gathers_until.get_or_insert_with(|| Instant::now() + gathering) {
+                return;
+            }
+        }
+        self.gathers_until = None;
+        let room = self.worker.max_jobs.map_or(u32::MAX, |most| most.saturating_sub(self.taken));
+        next.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        let (mut running, mut members) = (Vec::new(), Vec::new());
+        for (attempt, job) in next {
+            let (stop, stopped) = watch::channel(Stop::No);
+            members.push(Member { attempt: attempt.clone(), job: job.clone(), stop: stopped });
+            running.push((attempt, stop));
+        }
+        if members.is_empty() {
+            return;
+        }
+        self.taken += u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let task = tokio::spawn(attempt::make(self.worker.clone(), members));
+        self.running = Some(Running { members: running, task });
     }
 
     fn observe(&mut self, event: watcher::Result<Event<Guarded>>) {
@@ -190,18 +214,21 @@ impl<E: Engine> Service<E> {
         self.events = watch_jobs(&self.worker, self.namespace.as_deref());
     }
 
-    /// Hands back what is not done: the running attempt, and whatever was assigned besides.
+    /// Hands back what is not done: the running attempts, and whatever was assigned besides.
     async fn end(mut self) {
         self.health.set_not_ready("shutting down");
         let running = self.running.take();
-        let begun = running.as_ref().map(|running| running.attempt.clone());
-        let others = self.desk.open().filter(|(attempt, _)| begun.as_ref() != Some(attempt));
+        let begun = running.iter().flat_map(|running| &running.members).map(|(attempt, _)| attempt.clone());
+        let begun: Vec<_> = begun.collect();
+        let others = self.desk.open().filter(|(attempt, _)| !begun.contains(attempt));
         let others = join_all(
             others.map(|(attempt, job)| attempt::decline(self.worker.clone(), attempt, job.clone())),
         );
         let running = async {
             if let Some(running) = running {
-                running.stop.send_replace(Stop::HandBack);
+                for (_, stop) in &running.members {
+                    stop.send_replace(Stop::HandBack);
+                }
                 let _ = running.task.await;
             }
         };
@@ -231,13 +258,21 @@ fn readable(job: Guarded) -> Result<GenerationJob, String> {
     })
 }
 
-/// Ends when the running attempt does; never while there is none.
-async fn ended(running: &mut Option<Running>) -> End {
+/// Ends when the running attempts do; never while there are none.
+async fn ended(running: &mut Option<Running>) -> Vec<End> {
     match running {
         Some(running) => (&mut running.task).await.unwrap_or_else(|panic| {
             tracing::error!(error = chain(&panic), "an attempt ended by a panic");
-            End::Failed(FailureReason::Internal)
+            vec![End::Failed(FailureReason::Internal)]
         }),
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends at `time`; never where there is none.
+async fn passed(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
 }
