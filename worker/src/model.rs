@@ -23,7 +23,7 @@ use crate::upload::File;
 /// The preview's edge in pixels.
 const PREVIEW_SIZE: u32 = 512;
 
-/// The model. Clones are the same one; it makes one asset at a time.
+/// The model. Clones are the same one; it makes one batch of assets at a time.
 #[derive(Clone)]
 pub(crate) struct Model(Arc<Mutex<Pipeline>>);
 
@@ -43,45 +43,69 @@ impl Model {
         Ok(Self(Arc::new(Mutex::new(pipeline))))
     }
 
-    /// Makes the files of an order. `None` when it was cancelled.
-    pub(crate) async fn make(
-        &self,
-        order: &Order,
-        files: Vec<Bytes>,
-        progress: Sender<Progress>,
-        cancel: CancellationToken,
-    ) -> Result<Option<Asset>, Failure> {
-        let (pipeline, order, span) = (self.0.clone(), order.clone(), tracing::Span::current());
+    /// Makes the files of several orders, in the same forward passes as far as they fit together. `None` for one that was cancelled.
+    pub(crate) async fn make(&self, tasks: Vec<Task>) -> Vec<Result<Option<Asset>, Failure>> {
+        let (pipeline, span, count) = (self.0.clone(), tracing::Span::current(), tasks.len());
         let make = move || {
             let _in_job = span.enter();
             // A panic in an earlier job leaves the weights as they were: nothing changes them.
             let pipeline = pipeline.lock().unwrap_or_else(PoisonError::into_inner);
-            make(&pipeline, &order, &files, &progress, &cancel)
+            make(&pipeline, &tasks)
+        };
+        let told = |made: trellis::Result<Asset>| match made {
+            Ok(asset) => Ok(Some(asset)),
+            Err(error) => of_model(&error).map_or(Ok(None), Err),
         };
         match spawn_blocking(make).await {
-            Ok(Ok(asset)) => Ok(Some(asset)),
-            Ok(Err(error)) => of_model(&error).map_or(Ok(None), Err),
-            Err(panic) => Err(Failure::internal(&panic)),
+            Ok(made) => made.into_iter().map(told).collect(),
+            Err(panic) => (0..count).map(|_| Err(Failure::internal(&panic))).collect(),
         }
     }
 }
 
-fn make(
-    pipeline: &Pipeline,
-    order: &Order,
-    files: &[Bytes],
-    progress: &Sender<Progress>,
-    cancel: &CancellationToken,
-) -> trellis::Result<Asset> {
+/// An order with its files, and whom to tell about it.
+pub(crate) struct Task {
+    pub(crate) order: Order,
+    pub(crate) files: Vec<Bytes>,
+    pub(crate) progress: Sender<Progress>,
+    pub(crate) cancel: CancellationToken,
+}
+
+fn make(pipeline: &Pipeline, tasks: &[Task]) -> Vec<trellis::Result<Asset>> {
+    let requests: Vec<_> = tasks.iter().map(|task| request(pipeline, task)).collect();
+    let good: Vec<_> = requests.iter().filter_map(|request| request.as_ref().ok()).collect();
     let mut observe = |now: trellis::pipeline::Progress| {
-        progress.send_replace(Progress { stage: now.stage.name(), percent: percent(now.fraction) });
-        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        for task in tasks {
+            task.progress.send_replace(Progress { stage: now.stage.name(), percent: percent(now.fraction) });
+        }
+        // Who is cancelled alone leaves the others alone.
+        if tasks.iter().all(|task| task.cancel.is_cancelled()) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
+    let mut generated = pipeline.generate_batch(&good, &mut observe).into_iter();
+    let finish_one = |(task, request): (&Task, trellis::Result<Request>)| {
+        request?;
+        let assets = generated.next().unwrap_or(Err(trellis::Error::Cancelled))?;
+        if task.cancel.is_cancelled() {
+            return Err(trellis::Error::Cancelled);
+        }
+        finish(&task.order, assets)
+    };
+    drop(good);
+    tasks.iter().zip(requests).map(finish_one).collect()
+}
+
+fn request(pipeline: &Pipeline, Task { order, files, .. }: &Task) -> trellis::Result<Request> {
     let input = input(order, files)?;
     let outputs = order.finish.outputs(&order.formats, pipeline.decoders().has_gaussians());
-    let request = Request { input, options: Options { outputs, ..options(order) } };
-    let assets = pipeline.generate(&request, &mut observe)?;
+    Ok(Request { input, options: Options { outputs, ..options(order) } })
+}
 
+/// Makes the files of an order's assets.
+fn finish(order: &Order, assets: Vec<trellis::pipeline::Asset>) -> trellis::Result<Asset> {
     let mut made = Asset { files: Vec::new(), timings: Vec::new(), peak_memory: None };
     if let Some(first) = assets.first() {
         made.peak_memory = first.peak_memory;

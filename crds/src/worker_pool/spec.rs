@@ -112,8 +112,8 @@ pub struct WorkerPoolSpec {
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_jobs_per_worker: i32,
 
-    /// How many samples a worker computes at once, 1 to 16 (default 1). More needs more device memory. Workers of
-    /// release 0.1 compute one.
+    /// How many jobs a worker computes at once, 1 to 16 (default 1): of those that wait, the ones with the same kind of input, number of
+    /// images and sampling, and one sample each. No job waits for others to come. More needs more device memory.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 16))]
     pub batch_size: i32,

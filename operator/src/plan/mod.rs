@@ -94,6 +94,9 @@ pub(crate) struct Seat {
     pub(crate) pool: Key,
     pub(crate) worker: String,
     pub(crate) uid: Uid,
+    /// When it is given, and to how many jobs together: by both a batch is known.
+    pub(crate) time: Timestamp,
+    pub(crate) batch: usize,
     /// How long such a job runs there as a rule.
     pub(crate) done_in: Option<SignedDuration>,
 }

@@ -67,19 +67,20 @@ impl Census<'_> {
         self.ready().saturating_sub(self.outdated.len())
     }
 
-    /// How many workers the pool should have for its work: between min and max, one a job, or as many as let no job wait for longer
+    /// How many workers the pool should have for its work: between min and max, one a job, or a batch of them, or as many as let no job wait for longer
     /// than it may, and none that would come too late.
     pub(crate) fn wanted(&self, pool: &Pool) -> usize {
-        let jobs = self.busy + self.queued;
+        let batches = self.queued.div_ceil(pool.batch_size());
+        let jobs = self.busy + batches;
         let wanted = self.run.map_or(jobs, |run| jobs_at_once(jobs, run, pool.target_wait()));
-        let wanted = if self.drains_before_others_start() { wanted.min(self.alive()) } else { wanted };
+        let wanted = if self.drains_before_others_start(batches) { wanted.min(self.alive()) } else { wanted };
         wanted.max(self.busy).min(pool.max()).max(pool.min().min(pool.max()))
     }
 
     /// Whether the workers that are ready have taken the last job of the queue before one that is made now would be ready.
-    fn drains_before_others_start(&self) -> bool {
+    fn drains_before_others_start(&self, batches: usize) -> bool {
         let (Some(run), Some(start)) = (self.run, self.start) else { return false };
-        let (queued, ready) = (self.queued as f64, self.ready() as f64);
+        let (queued, ready) = (batches as f64, self.ready() as f64);
         self.ready() > 0 && queued * run.as_secs_f64() <= ready * start.as_secs_f64()
     }
 }

@@ -422,7 +422,7 @@ fn ends_and_stays_ended(
         let runs = current.phase() == Phase::Processing && current.assignment().is_some();
         if let Decision::Queue { .. } = decision {
             let (pool, worker, uid) = (Key::new("a", "image"), "image-1".into(), "pod-1".into());
-            decision = Decision::Assign(Seat { pool, worker, uid, done_in: None });
+            decision = Decision::Assign(Seat { pool, worker, uid, time: now, batch: 1, done_in: None });
         } else if runs && matches!(decision, Decision::Idle { .. }) {
             match blows.next() {
                 Some(Blow::LosePod) => at.worker = Fate::Lost("it is gone".into()),

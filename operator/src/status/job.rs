@@ -87,8 +87,8 @@ impl<'a> Draft<'a> {
             worker: seat.worker.clone(),
             pod_uid: seat.uid.to_string(),
             attempt: self.job.object.next_attempt_number(),
-            time: MicroTime(self.now),
-            batch: None,
+            time: MicroTime(seat.time),
+            batch: i32::try_from(seat.batch).ok().filter(|jobs| *jobs > 1),
         };
         self.status.phase = Some(Phase::Processing);
         self.status.progress = None;

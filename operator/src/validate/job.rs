@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trellis_crds::{Attempt, GenerationJob, GenerationJobSpec, GenerationJobStatus, InputKind};
+use trellis_crds::{Attempt, BatchKey, GenerationJob, GenerationJobSpec, GenerationJobStatus, InputKind};
 
 use super::{Identity, Invalid};
 use crate::key::Key;
@@ -31,6 +31,21 @@ impl Job {
     /// The status, where something was written yet.
     pub(crate) fn status(&self) -> Option<&GenerationJobStatus> {
         self.object.status.as_ref()
+    }
+
+    /// Which jobs this one can be computed with; none for one that failed before.
+    pub(crate) fn batch_key(&self) -> Option<BatchKey> {
+        let failures = self.status().map_or(0, |status| status.failures);
+        self.spec().batch_key().filter(|_| failures == 0)
+    }
+
+    /// Whether both were given to one worker together.
+    pub(crate) fn is_together_with(&self, other: &Job) -> bool {
+        let batch = |job: &Job| {
+            let at = job.object.assignment()?;
+            Some((at.pod_uid.clone(), at.time.0, at.batch?))
+        };
+        batch(self).is_some_and(|mine| batch(other) == Some(mine))
     }
 
     /// The pool whose worker has the job, or had it last.

@@ -68,6 +68,11 @@ impl Pool {
         SignedDuration::from_secs(self.spec().target_wait_seconds.into())
     }
 
+    /// How many jobs a worker computes at once.
+    pub(crate) fn batch_size(&self) -> usize {
+        usize::try_from(self.spec().batch_size).unwrap_or(1).max(1)
+    }
+
     /// How many jobs a worker may take; `None`: any number.
     pub(crate) fn jobs_per_worker(&self) -> Option<u32> {
         u32::try_from(self.spec().max_jobs_per_worker).ok().filter(|limit| *limit > 0)

@@ -21,7 +21,12 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.in_flight + self.actions.len() >= self.most
+        self.room() == 0
+    }
+
+    /// How many more actions there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.most.saturating_sub(self.in_flight + self.actions.len())
     }
 
     /// Whether what can wait should: half of the room is for what jobs wait for.

@@ -260,7 +260,8 @@ impl World {
     fn done_in(&self, pool: &Key) -> Option<SignedDuration> {
         let index = self.indexes.get(pool)?;
         let run = index.runs.median()?;
-        let ahead = index.queue.len().checked_div(index.ready_workers())?;
+        let places = index.ready_workers() * self.pools.get(pool)?.batch_size();
+        let ahead = index.queue.len().checked_div(places)?;
         Some(run.saturating_mul(i32::try_from(ahead).ok()?.saturating_add(1)))
     }
 
@@ -292,7 +293,8 @@ impl World {
         let others = load.jobs.iter().filter_map(|uid| self.jobs.get(uid)).map(|other| &other.job);
         let live = others
             .filter(|other| holder(other) == entry.holds && other.object.current_attempt_ended().is_none());
-        live.map(self::turn).any(|other| other < turn)
+        let others = live.filter(|other| !other.is_together_with(&entry.job));
+        others.map(self::turn).any(|other| other < turn)
     }
 
     fn enqueue(&mut self, job: &Job, pool: Option<Key>) {

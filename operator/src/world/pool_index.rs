@@ -63,6 +63,8 @@ pub(super) struct PoolIndex {
     /// Workers whose deletion failed or had no answer, and when to ask for it again.
     pub(super) delete_again: BTreeMap<Uid, Timestamp>,
     pub(super) circuit: Circuit,
+    /// The worker and the assignment time of the batch that failed last, which tells as much of the workers as one job.
+    pub(super) failed_batch: Option<(String, Timestamp)>,
     /// Why the jobs in the queue wait, as they were last told.
     pub(super) told: Option<Waiting>,
     /// Another reason, and since when it holds.

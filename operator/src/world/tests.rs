@@ -1,5 +1,6 @@
 //! The world against a simulated API server whose watches lag, whose answers get lost, and whose workers misbehave.
 
+mod batches;
 mod circuit;
 mod rollout;
 mod sim;
@@ -137,12 +138,19 @@ impl Sim {
         let runs = self.jobs.values().filter(|job| job.phase() == Phase::Processing);
         for job in runs.filter(|job| !intrudes(job)) {
             let worker = &job.assignment().unwrap().pod_uid;
-            let other = taken.insert(worker, &job.metadata.name);
-            prop_assert!(other.is_none(), "{worker} has {:?} and {other:?}", job.metadata.name);
+            let jobs: &mut Vec<_> = taken.entry(worker).or_default();
+            let job = crate::validate::Job::new(job.clone()).unwrap();
+            let together = jobs.iter().all(|other| job.is_together_with(other));
+            jobs.push(job);
+            prop_assert!(together && jobs.len() <= self.batch_size(), "{worker} has {jobs:?}");
         }
         let pods = self.pods.values().filter(|pod| !is_over(pod)).count();
         prop_assert!(pods <= MAX_WORKERS + SURGE, "{pods} pods");
         Ok(())
+    }
+
+    fn batch_size(&self) -> usize {
+        self.pool.spec.batch_size.try_into().unwrap()
     }
 
     fn is_at_rest(&self) -> bool {
@@ -176,12 +184,12 @@ impl Sim {
 
 proptest! {
     #[test]
-    fn whatever_happens_no_worker_gets_two_jobs_and_in_the_end_all_is_done_and_quiet(
-        ops in vec(op(), 1..80), surge in 0..=1_i32,
+    fn whatever_happens_no_worker_gets_two_batches_and_in_the_end_all_is_done_and_quiet(
+        ops in vec(op(), 1..80), surge in 0..=1_i32, batch_size in 1..4_i32,
     ) {
         let mut sim = Sim::new();
         // So that workers which do not start are given up meanwhile.
-        sim.change_pool(|spec| (spec.start_seconds, spec.replicas.surge) = (60, surge));
+        sim.change_pool(|spec| (spec.start_seconds, spec.replicas.surge, spec.batch_size) = (60, surge, batch_size));
         for op in ops {
             sim.act(op);
             sim.check()?;

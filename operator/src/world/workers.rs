@@ -48,7 +48,7 @@ pub(super) enum Deletion {
 /// What a worker has had to do.
 #[derive(Debug, Default)]
 pub(super) struct Load {
-    /// Jobs that it has now. More than one only where two leaders overlapped; all but one are taken back.
+    /// Jobs that it has now: one, or one batch. More only where two leaders overlapped; what is not of the first batch is taken back.
     pub(super) jobs: BTreeSet<Uid>,
     /// How many attempts it was ever assigned, as far as the jobs that still exist tell.
     pub(super) taken: u32,
@@ -247,12 +247,14 @@ impl World {
     }
 
     /// The worker as a seat for a job.
-    pub(super) fn seat(&self, uid: &Uid, pool: &Key) -> Option<Seat> {
+    pub(super) fn seat(&self, uid: &Uid, pool: &Key, now: Timestamp) -> Option<Seat> {
         let worker = &self.workers.get(uid)?.worker;
         Some(Seat {
             pool: pool.clone(),
             worker: worker.identity.key.name.clone(),
             uid: uid.clone(),
+            time: now,
+            batch: 1,
             done_in: None,
         })
     }
@@ -263,6 +265,13 @@ impl WorkerEntry {
     /// the pod's deletion is stamped by may have been set.
     pub(super) fn hands_back_until(&self) -> Option<Timestamp> {
         Some(after(self.leaves_since?, self.worker.farewell?))
+    }
+
+    /// How many jobs it may still be given before another takes its place.
+    pub(super) fn jobs_left(&self, load: Option<&Load>, pool: &Pool) -> usize {
+        let taken = load.map_or(0, |load| load.taken);
+        let left = pool.jobs_per_worker().map_or(u32::MAX, |limit| limit.saturating_sub(taken));
+        usize::try_from(left).unwrap_or(usize::MAX)
     }
 
     /// Where the worker stands, and whether its pod is to be deleted.

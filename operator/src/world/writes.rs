@@ -54,8 +54,8 @@ impl World {
         if now < write.again {
             return self.timers.set(Subject::Job(uid.clone()), Some(write.again));
         }
-        if let (Decision::Assign(_), Some(worker)) = (&write.decision, &entry.holds)
-            && self.loads.get(worker).is_some_and(|load| load.jobs.len() > 1)
+        if let (Decision::Assign(seat), Some(worker)) = (&write.decision, &entry.holds)
+            && self.loads.get(worker).is_some_and(|load| load.jobs.len() > seat.batch)
         {
             // Another leader gave the worker a job in the meantime.
             self.forget_write(uid, now);

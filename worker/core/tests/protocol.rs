@@ -259,3 +259,65 @@ async fn a_record_that_cannot_be_kept_does_not_hold_up_the_report() -> Result<()
     assert_eq!(attempts[0].reason, Some(FailureReason::InvalidInput));
     stage.terminate(worker).await
 }
+
+/// Tells how many works came together, and plays each of them.
+struct Counting(tokio::sync::mpsc::UnboundedSender<usize>, Player);
+
+impl Engine for Counting {
+    async fn run(&self, work: Work) -> Result<Option<Product>, Failure> {
+        self.1.run(work).await
+    }
+
+    async fn run_batch(&self, works: Vec<Work>) -> Vec<Result<Option<Product>, Failure>> {
+        let _ = self.0.send(works.len());
+        self.1.run_batch(works).await
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_were_assigned_together_run_together_and_one_that_fails_fails_alone() -> Result<()> {
+    let stage = Stage::set("together").await?;
+    let (told, mut sizes) = tokio::sync::mpsc::unbounded_channel();
+    let pace = Pace { gathering: HOUR, ..pace() };
+    let worker = stage.start(Counting(told, player()), pace, None)?;
+    let time = k8s_openapi::jiff::Timestamp::now();
+    for (name, play) in [("a", "complete"), ("b", "invalid"), ("c", "complete")] {
+        stage.assign_together(name, play, time, Some(3)).await?;
+    }
+    assert_eq!(stage.ended("a").await?.phase(), Phase::Completed);
+    assert_eq!(stage.ended("c").await?.phase(), Phase::Completed);
+    let failed = stage.ended("b").await?;
+    let attempt = failed.current_attempt_ended().context("no attempt")?;
+    assert_eq!(attempt.reason, Some(FailureReason::InvalidInput));
+    stage.terminate(worker).await?;
+    assert_eq!((sizes.recv().await, sizes.recv().await), (Some(3), None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_goes_on_without_a_member_that_does_not_come() -> Result<()> {
+    let stage = Stage::set("incomplete").await?;
+    let pace = Pace { gathering: Duration::from_millis(1), ..pace() };
+    let worker = stage.start(player(), pace, None)?;
+    stage.assign_together("cup", "complete", k8s_openapi::jiff::Timestamp::now(), Some(2)).await?;
+    assert_eq!(stage.ended("cup").await?.phase(), Phase::Completed);
+    stage.terminate(worker).await
+}
+
+#[tokio::test]
+async fn a_cancelled_member_leaves_its_batch_alone_and_the_rest_is_handed_back_at_the_end() -> Result<()> {
+    let stage = Stage::set("member").await?;
+    let pace = Pace { gathering: HOUR, ..pace() };
+    let player = player();
+    let worker = stage.start(player.clone(), pace, None)?;
+    let time = k8s_openapi::jiff::Timestamp::now();
+    for (name, play) in [("a", "hold"), ("b", "complete"), ("c", "hold")] {
+        stage.assign_together(name, play, time, Some(3)).await?;
+    }
+    stage.until("the batch", || player.runs() == 3).await;
+    stage.jobs().delete("a", &kube::api::DeleteParams::default()).await?;
+    stage.terminate(worker).await?;
+    let job = stage.jobs().get("c").await?;
+    assert_eq!(job.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack);
+    Ok(())
+}

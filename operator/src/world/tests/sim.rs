@@ -334,6 +334,8 @@ impl Sim {
             pool: Key::new("a", "image"),
             worker: name,
             uid: pod.metadata.uid.as_deref().unwrap().into(),
+            time: self.wall,
+            batch: 1,
             done_in: None,
         };
         let job = Job::new(object).unwrap();

@@ -123,6 +123,17 @@ impl Stage {
 
     /// Creates a job that is played so, and assigns it as the operator would.
     pub(crate) async fn assign(&self, name: &str, play: &str) -> Result<GenerationJob> {
+        self.assign_together(name, play, Timestamp::now(), None).await
+    }
+
+    /// The same, at a given time together with others, `batch` in all.
+    pub(crate) async fn assign_together(
+        &self,
+        name: &str,
+        play: &str,
+        time: Timestamp,
+        batch: Option<i32>,
+    ) -> Result<GenerationJob> {
         let mut job = GenerationJob::new(
             name,
             serde_json::from_value(
@@ -136,8 +147,8 @@ impl Stage {
             worker: POD.into(),
             pod_uid: POD_UID.into(),
             attempt: 1,
-            time: MicroTime(Timestamp::now()),
-            batch: None,
+            time: MicroTime(time),
+            batch,
         };
         job.status = Some(GenerationJobStatus {
             observed_generation: job.metadata.generation,
