@@ -305,7 +305,7 @@ async fn a_batch_goes_on_without_a_member_that_does_not_come() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_cancelled_member_leaves_its_batch_alone_and_the_rest_is_handed_back_at_the_end() -> Result<()> {
+async fn a_batch_is_handed_back_at_the_end_whatever_became_of_one_member() -> Result<()> {
     let stage = Stage::set("member").await?;
     let pace = Pace { gathering: HOUR, ..pace() };
     let player = player();
