@@ -1,14 +1,14 @@
 //! What planning asks for, and what came of it.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Resource as _;
+use kube::Resource;
 use kube::runtime::events::EventType;
-use trellis_crds::WorkerPoolStatus;
+use trellis_crds::{GenerationJob, WorkerPool, WorkerPoolStatus};
 
 use crate::apply::{ApplyError, Unanswered};
 use crate::key::{Key, Uid};
 use crate::plan::Decision;
-use crate::validate::{Job, Pool, Worker};
+use crate::validate::{Identity, Job, Pool, Worker};
 
 /// One piece of work for the API server.
 #[derive(Clone, Debug)]
@@ -88,10 +88,22 @@ pub(crate) struct Notice {
 
 impl Notice {
     pub(crate) fn job(job: &Job, type_: EventType, reason: &'static str, note: impl Into<String>) -> Self {
-        Self { about: job.object.object_ref(&()), type_, reason, note: note.into() }
+        Self { about: reference::<GenerationJob>(&job.identity), type_, reason, note: note.into() }
     }
 
     pub(crate) fn pool(pool: &Pool, type_: EventType, reason: &'static str, note: impl Into<String>) -> Self {
-        Self { about: pool.object.object_ref(&()), type_, reason, note: note.into() }
+        Self { about: reference::<WorkerPool>(&pool.identity), type_, reason, note: note.into() }
+    }
+}
+
+fn reference<K: Resource<DynamicType = ()>>(identity: &Identity) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        namespace: Some(identity.key.namespace.clone()),
+        name: Some(identity.key.name.clone()),
+        uid: Some(identity.uid.to_string()),
+        resource_version: Some(identity.version.to_string()),
+        field_path: None,
     }
 }

@@ -193,9 +193,22 @@ impl Applier {
             let patch = Patch::Merge(json!({"metadata": metadata}));
             return stored(api.patch(name, &PatchParams::default(), &patch).await?);
         }
+        let job = &self.whole(job).await?;
         let mut object = (*job.object).clone();
         object.status = status::after(job, decision, self.clock.now());
         stored(api.replace_status(name, &PostParams::default(), &object).await?)
+    }
+
+    /// All of the job, in the state that it is known in.
+    async fn whole(&self, job: &Job) -> Result<Job, ApplyError> {
+        if job.is_whole {
+            return Ok(job.clone());
+        }
+        match self.read(job).await? {
+            Stored::There(now) if now.identity.version == job.identity.version => Ok(now),
+            Stored::There(_) => Err(ApplyError::Conflict),
+            Stored::Gone => Err(ApplyError::Gone),
+        }
     }
 
     /// The job as it is now.

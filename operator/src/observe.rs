@@ -57,14 +57,19 @@ impl Scope {
     /// behind what the last leader wrote.
     pub(crate) async fn catch_up(&self) -> Result<Vec<Observed>, ObserveError> {
         let running = ListParams::default().fields(&format!("status.phase={}", Phase::Processing.as_str()));
-        let jobs = list(&self.api::<GenerationJob>(), running).await;
-        let jobs = jobs.map_err(|error| ObserveError::List("GenerationJobs", error))?;
+        let jobs = list(&self.api::<GenerationJob>(), running, |job| Observed::Job(Event::Apply(job))).await;
+        let mut jobs = jobs.map_err(|error| ObserveError::List("GenerationJobs", error))?;
         // After the jobs, so that a worker that a job names and that is not listed is gone.
-        let workers = list(&self.api::<Pod>(), ListParams::default().labels(&worker_selector())).await;
-        let workers = workers.map_err(|error| ObserveError::List("Pods", error))?;
-        let workers = workers.into_iter().map(|worker| Observed::Worker(Event::Apply(worker)));
-        let jobs = jobs.into_iter().map(|job| Observed::Job(Event::Apply(job)));
-        Ok(workers.chain(jobs).collect())
+        let workers = ListParams::default().labels(&worker_selector());
+        let worker = |mut pod: DeserializeGuard<Pod>| {
+            // Most of its weight, which nothing is decided from.
+            pod.0.iter_mut().for_each(|pod| pod.spec = None);
+            Observed::Worker(Event::Apply(pod))
+        };
+        let observed = list(&self.api::<Pod>(), workers, worker).await;
+        let mut observed = observed.map_err(|error| ObserveError::List("Pods", error))?;
+        observed.append(&mut jobs);
+        Ok(observed)
     }
 
     fn changes<K>(&self, config: Config) -> impl Stream<Item = Event<DeserializeGuard<K>>> + Send + use<K>
@@ -93,20 +98,27 @@ impl Scope {
     }
 }
 
-/// All objects that `params` selects, as they were at one moment, without `managedFields`.
-async fn list<K>(api: &Api<DeserializeGuard<K>>, params: ListParams) -> kube::Result<Vec<DeserializeGuard<K>>>
+/// All objects that `params` selects, as they were at one moment, without `managedFields`; each as `observed` makes it, for together they
+/// weigh far more.
+async fn list<K>(
+    api: &Api<DeserializeGuard<K>>,
+    params: ListParams,
+    observed: impl Fn(DeserializeGuard<K>) -> Observed,
+) -> kube::Result<Vec<Observed>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
     let mut params = params.limit(PAGE);
-    let mut objects = Vec::new();
+    let mut all = Vec::new();
     loop {
-        let mut page = api.list(&params).await?;
-        page.items.iter_mut().for_each(|object| object.meta_mut().managed_fields = None);
-        objects.append(&mut page.items);
+        let page = api.list(&params).await?;
+        all.extend(page.items.into_iter().map(|mut object| {
+            object.meta_mut().managed_fields = None;
+            observed(object)
+        }));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
-            None => return Ok(objects),
+            None => return Ok(all),
         }
     }
 }

@@ -182,6 +182,8 @@ async fn a_job_that_failed_for_good_is_tried_again_by_one_label() -> Result<()> 
     let done = fixture.job_in("cup", Phase::Completed).await?;
     assert_eq!(done.assignment().unwrap().attempt, 2);
     assert!(!done.labels().contains_key(labels::DEAD_LETTER));
+    let attempts = &done.status.as_ref().unwrap().attempts;
+    assert!(attempts.len() == 2 && attempts[0].message.is_some(), "the record is lost: {attempts:?}");
     assert_eq!(workers.log().begun, ["cup", "cup"]);
     operator.stop().await?;
     fixture.namespace.delete().await

@@ -404,6 +404,23 @@ proptest! {
     }
 
     #[test]
+    fn what_is_kept_of_a_job_that_ended_decides_as_all_of_it_does(
+        status in any_status(),
+        label in of(select(vec!["true", labels::DEAD_LETTER_RETRY])),
+        ttl in (of(0..200), of(0..200)),
+        surplus in any::<bool>(),
+        passed in 0..300,
+    ) {
+        let mut object = object(json!({"ttlSecondsAfterFinished": ttl.0, "ttlSecondsAfterFailed": ttl.1}));
+        object.metadata.labels = label.map(|label| [(labels::DEAD_LETTER.into(), label.into())].into());
+        object.status = Some(status);
+        let whole = Job::new(object).unwrap();
+        let at = Situation { is_surplus: surplus, ..waits_for_workers() };
+        let now = seconds_after(start(), passed);
+        prop_assert_eq!(job(&whole.clone().condensed(), &at, now), job(&whole, &at, now));
+    }
+
+    #[test]
     fn a_job_that_harms_its_workers_for_ever_ends(backoff_limit in 0..4, blows in vec(own_blow(), 1..5)) {
         ends_and_stays_ended(object(json!({ "backoffLimit": backoff_limit })), blows.into_iter().cycle())?;
     }

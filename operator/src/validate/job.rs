@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use trellis_crds::{Attempt, BatchKey, GenerationJob, GenerationJobSpec, GenerationJobStatus, InputKind};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use trellis_crds::{
+    Attempt, BatchKey, GenerationJob, GenerationJobSpec, GenerationJobStatus, Input, InputKind, Output,
+    labels,
+};
 
 use super::{Identity, Invalid};
 use crate::key::Key;
@@ -13,6 +17,8 @@ pub(crate) struct Job {
     pub(crate) identity: Identity,
     pub(crate) input: InputKind,
     pub(crate) object: Arc<GenerationJob>,
+    /// The object is all of it, not only what is [kept](Job::condensed) of a job that ended.
+    pub(crate) is_whole: bool,
 }
 
 impl Job {
@@ -21,7 +27,36 @@ impl Job {
         object.metadata.managed_fields = None;
         let identity = Identity::of(&object.metadata)?;
         let input = object.spec.input.kind().ok_or(Invalid::NoInput)?;
-        Ok(Self { identity, input, object: Arc::new(object) })
+        Ok(Self { identity, input, object: Arc::new(object), is_whole: true })
+    }
+
+    /// What decisions about a job that ended are made from: when and how it ended, and what its owner says of its end. The rest, most of its
+    /// weight, stays with the API server; a job that has not ended is left as it is.
+    pub(crate) fn condensed(self) -> Self {
+        if !self.object.is_finished() {
+            return self;
+        }
+        let mut object = Arc::unwrap_or_clone(self.object);
+        let mut labels = object.metadata.labels.take().unwrap_or_default();
+        labels.retain(|name, _| name == labels::DEAD_LETTER);
+        object.metadata = ObjectMeta {
+            labels: Some(labels),
+            generation: object.metadata.generation,
+            deletion_timestamp: object.metadata.deletion_timestamp,
+            ..ObjectMeta::default()
+        };
+        object.spec.input = Input::default();
+        object.spec.output = Output::default();
+        if let Some(status) = &mut object.status {
+            status.conditions = Vec::new();
+            status.outputs = Vec::new();
+            status.timings = Vec::new();
+            status.error = None;
+            // The number of the last one tells which are new, should the job be tried again.
+            let last = status.attempts.pop().map(|last| Attempt { message: None, ..last });
+            status.attempts = last.into_iter().collect();
+        }
+        Self { object: Arc::new(object), is_whole: false, ..self }
     }
 
     pub(crate) fn spec(&self) -> &GenerationJobSpec {

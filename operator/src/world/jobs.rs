@@ -18,7 +18,7 @@ use crate::validate::{Job, Life};
 pub(super) struct JobEntry {
     pub(super) job: Job,
     /// The pool that it belongs to and its place in that pool's queue, while it may be assigned.
-    queued: Option<(Key, Place)>,
+    queued: Option<Box<(Key, Place)>>,
     /// Since when it waits, as far as this process knows.
     pub(super) waiting_since: Timestamp,
     /// The worker that runs it, or that it is being assigned to.
@@ -27,7 +27,7 @@ pub(super) struct JobEntry {
     /// When it was seen to end.
     ended: Option<Timestamp>,
     /// The write about it whose outcome is not known yet. While there is one, nothing else is decided.
-    pub(super) write: Option<Write>,
+    pub(super) write: Option<Box<Write>>,
     /// How many writes failed in a row.
     pub(super) failures: u32,
 }
@@ -111,7 +111,7 @@ impl World {
             // A change that lets it go on, or go elsewhere, deserves the moment that a new job gets.
             entry.waiting_since = now;
         }
-        entry.job = job;
+        entry.job = job.condensed();
         entry.ended = ends.then_some(now).or(entry.ended.filter(|_| entry.job.object.is_finished()));
         if entry.write.as_ref().is_some_and(|write| !write.under_way) {
             // The API server refuses whatever copy of the write is still on its way to it.
@@ -299,23 +299,25 @@ impl World {
 
     fn enqueue(&mut self, job: &Job, pool: Option<Key>) {
         let uid = &job.identity.uid;
-        let new = pool.map(|pool| (pool, Place::of(job)));
+        let new = pool.map(|pool| Box::new((pool, Place::of(job))));
         if self.jobs.get(uid).is_some_and(|entry| entry.queued != new) {
             self.dequeue(uid);
         }
-        let Some((pool, place)) = new else { return };
-        self.index(&pool).enqueue(place.clone(), job.identity.created);
+        let Some(new) = new else { return };
+        let (pool, place) = &*new;
+        self.index(pool).enqueue(place.clone(), job.identity.created);
         // Also where the job has its place already: a write that kept it from a worker may have ended just now.
         self.dirty_pools.insert(pool.clone());
         if let Some(entry) = self.jobs.get_mut(uid) {
-            entry.queued = Some((pool, place));
+            entry.queued = Some(new);
         }
     }
 
     fn dequeue(&mut self, uid: &Uid) {
         let Some(entry) = self.jobs.get_mut(uid) else { return };
         let created = entry.job.identity.created;
-        let Some((pool, place)) = entry.queued.take() else { return };
+        let Some(queued) = entry.queued.take() else { return };
+        let (pool, place) = *queued;
         self.index(&pool).dequeue(&place, created);
         self.dirty_pools.insert(pool);
     }

@@ -42,8 +42,8 @@ impl World {
     pub(super) fn write(&mut self, job: &Job, decision: Decision, now: Timestamp, batch: &mut Batch) {
         if let Some(entry) = self.jobs.get_mut(&job.identity.uid) {
             batch.push(Action::Decide { job: job.clone(), decision: decision.clone() });
-            entry.write =
-                Some(Write { job: job.clone(), decision, under_way: true, unsure: false, again: now });
+            let write = Write { job: job.clone(), decision, under_way: true, unsure: false, again: now };
+            entry.write = Some(Box::new(write));
         }
     }
 

@@ -437,7 +437,8 @@ impl Sim {
             Decision::Unlabel => {
                 object.metadata.labels.get_or_insert_default().remove(trellis_crds::labels::DEAD_LETTER);
             }
-            _ => object.status = status::after(job, decision, self.now),
+            // The world keeps little of a job that ended.
+            _ => object.status = status::after(&Job::new(object.clone()).unwrap(), decision, self.now),
         }
         object.metadata.resource_version = self.next_version();
         self.store_job(object.clone());
