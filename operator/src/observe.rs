@@ -2,7 +2,7 @@
 
 use futures::{Stream, StreamExt as _, stream};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Config, Event};
@@ -62,8 +62,8 @@ impl Scope {
         // After the jobs, so that a worker that a job names and that is not listed is gone.
         let workers = ListParams::default().labels(&worker_selector());
         let worker = |mut pod: DeserializeGuard<Pod>| {
-            // Most of its weight, which nothing is decided from.
-            pod.0.iter_mut().for_each(|pod| pod.spec = None);
+            // Most of its weight, of which next to nothing is needed.
+            pod.0.iter_mut().for_each(|pod| pod.spec = pod.spec.take().map(grace_alone));
             Observed::Worker(Event::Apply(pod))
         };
         let observed = list(&self.api::<Pod>(), workers, worker).await;
@@ -121,6 +121,11 @@ where
             None => return Ok(all),
         }
     }
+}
+
+/// How long the pod has to end, and nothing else of what it is to run.
+fn grace_alone(spec: PodSpec) -> PodSpec {
+    PodSpec { termination_grace_period_seconds: spec.termination_grace_period_seconds, ..PodSpec::default() }
 }
 
 fn worker_selector() -> String {
