@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// what memory is held.
     #[arg(long, requires = "random_weights", conflicts_with_all = ["only", "runs"], value_parser = clap::value_parser!(u32).range(1..=100_000))]
     soak: Option<u32>,
+    /// Compute so many objects together, in the stages that requests share.
+    #[arg(long, default_value_t = 1, requires = "random_weights", conflicts_with = "soak", value_parser = clap::value_parser!(i64).range(1..=64))]
+    batch: i64,
     /// Only stages of networks in whose name this occurs.
     #[arg(long, default_value = "", requires = "random_weights")]
     only: String,
@@ -71,7 +74,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         _ => {
             let shape = arguments.shape.shape()?;
-            arguments.print(&stages::run(&shape, load.placement()?, arguments.runs, &arguments.only)?)
+            arguments.print(&stages::run(
+                &shape,
+                load.placement()?,
+                arguments.runs,
+                &arguments.only,
+                arguments.batch,
+            )?)
         }
     }
 }

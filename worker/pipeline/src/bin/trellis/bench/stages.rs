@@ -17,17 +17,21 @@ use super::table::{Report, Row};
 /// Cubes on a side of the grid that the mesh decoder fills.
 const CUBES: u16 = 256;
 
-/// Times every stage of a shape in whose name `only` occurs, and adds up those that a photo goes through to become a mesh.
-pub(super) fn run(shape: &Shape, placement: Placement, runs: u32, only: &str) -> Result<Report> {
+/// Times every stage of a shape in whose name `only` occurs, and adds up those that a photo goes through to become a mesh. With a `batch`
+/// of more than one object only those that requests share: each object is decoded alone.
+pub(super) fn run(shape: &Shape, placement: Placement, runs: u32, only: &str, batch: i64) -> Result<Report> {
     let _no_grad = tch::no_grad_guard();
     let device = placement.device;
     let voxels = Tensor::f_from_slice(&shape.sphere.voxels())?.f_view([-1, 4])?.f_to_device(device)?;
     let clock = Clock { device, runs, only: only.to_owned(), rows: Vec::new() };
-    let mut bench = Bench { shape, placement, voxels, clock };
+    let mut bench = Bench { shape, placement, voxels, batch, clock };
     let condition = bench.image_encoder()?;
     bench.structure_flow(&condition)?;
     bench.structure_decoder()?;
     bench.latent_flow(&condition)?;
+    if batch > 1 {
+        return bench.report(runs);
+    }
     bench.mesh()?;
     bench.others()?;
     bench.report(runs)
@@ -36,7 +40,10 @@ pub(super) fn run(shape: &Shape, placement: Placement, runs: u32, only: &str) ->
 struct Bench<'a> {
     shape: &'a Shape,
     placement: Placement,
+    /// Of one object.
     voxels: Tensor,
+    /// How many objects are computed together.
+    batch: i64,
     clock: Clock,
 }
 
@@ -45,7 +52,7 @@ impl Bench<'_> {
         let before = self.clock.held();
         let model = DinoV2::load(&self.shape.model("image_encoder")?, self.placement)?;
         let side = self.shape.image_side;
-        let image = self.noise(&[1, 3, side, side])?;
+        let image = self.noise(&[self.batch, 3, side, side])?;
         self.clock.time("image encoder", before, || model.encode(&image))?;
         let encoding = model.encode(&image)?;
         Ok(Condition {
@@ -58,7 +65,7 @@ impl Bench<'_> {
     fn structure_flow(&mut self, condition: &Condition) -> Result<()> {
         let before = self.clock.held();
         let model = SparseStructureFlow::load(&self.shape.model("sparse_structure_flow")?, self.placement)?;
-        let noise = self.noise(&model.noise_shape(1))?;
+        let noise = self.noise(&model.noise_shape(self.batch))?;
         if let [image] = &condition.images[..] {
             let (name, t) = ("sparse-structure flow, 1 forward", self.time_of_sample()?);
             self.clock.time(name, before, || model.forward(&noise, &t, image))?;
@@ -73,21 +80,20 @@ impl Bench<'_> {
             SparseStructureFlow::load(&self.shape.model("sparse_structure_flow")?, Placement::unread())?;
         let model =
             SparseStructureDecoder::load(&self.shape.model("sparse_structure_decoder")?, self.placement)?;
-        let latent = self.noise(&flow.noise_shape(1))?;
+        let latent = self.noise(&flow.noise_shape(self.batch))?;
         self.clock.time("sparse-structure decoder", before, || model.forward(&latent))
     }
 
     fn latent_flow(&mut self, condition: &Condition) -> Result<()> {
         let before = self.clock.held();
         let model = SlatFlow::load(&self.shape.model("slat_flow")?, self.placement)?;
-        let noise = self.noise(&[self.voxels.size2()?.0, model.channels()])?;
+        let voxels = self.voxels_of_batch()?;
+        let noise = self.noise(&[voxels.size2()?.0, model.channels()])?;
         if let [image] = &condition.images[..] {
             let (name, t) = ("latent flow, 1 forward", self.time_of_sample()?);
             let forward = |x: SparseTensor| Ok(model.forward(&x, &t, image)?.feats().shallow_clone());
-            let (voxels, clock) = (&self.voxels, &mut self.clock);
-            clock.time(name, before, || forward(on_new_grid(voxels, &noise)?))?;
+            self.clock.time(name, before, || forward(on_new_grid(&voxels, &noise)?))?;
         }
-        let voxels = self.voxels.shallow_clone();
         self.sampler("latent", before, self.shape.latent_guidance, condition, &noise, |run| {
             let grid = Grid::new(voxels.shallow_clone())?;
             run(&FlowOnGrid { model: &model, grid: &grid })
@@ -167,7 +173,8 @@ impl Bench<'_> {
     }
 
     fn report(mut self, runs: u32) -> Result<Report> {
-        for row in &mut self.clock.rows {
+        // The reference's are of one object.
+        for row in self.clock.rows.iter_mut().filter(|_| self.batch == 1) {
             row.reference = self.shape.reference.get(&row.stage).copied();
         }
         for &steps in &self.shape.steps {
@@ -182,7 +189,8 @@ impl Bench<'_> {
         let device = gpu::name(device).unwrap_or_else(|| "CPU".into());
         let precision = if self.placement.torso == Kind::Half { "f16" } else { "f32" };
         let voxels = self.voxels.size2()?.0;
-        let setting = format!("{device}, {precision}, random weights, {voxels} voxels, {runs} runs");
+        let objects = if self.batch > 1 { format!("{} objects of ", self.batch) } else { String::new() };
+        let setting = format!("{device}, {precision}, random weights, {objects}{voxels} voxels, {runs} runs");
         Ok(Report { setting, rows: self.clock.rows })
     }
 
@@ -191,9 +199,19 @@ impl Bench<'_> {
         self.noise(&[self.voxels.size2()?.0, flow.channels()])
     }
 
-    /// In the middle of a run.
+    /// The voxels of all objects of the batch, `[batch × N, 4]`: each row begins with its object's number.
+    fn voxels_of_batch(&self) -> Result<Tensor> {
+        let one = |object: i64| {
+            let voxels = self.voxels.copy();
+            let _ = voxels.f_select(1, 0)?.f_fill_(object)?;
+            Ok(voxels)
+        };
+        Ok(Tensor::f_cat(&(0..self.batch).map(one).collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
+    /// In the middle of a run, for each object.
     fn time_of_sample(&self) -> Result<Tensor> {
-        Ok(Tensor::f_full([1], 500.0, (Kind::Float, self.placement.device))?)
+        Ok(Tensor::f_full([self.batch], 500.0, (Kind::Float, self.placement.device))?)
     }
 
     fn noise(&self, shape: &[i64]) -> Result<Tensor> {
@@ -232,7 +250,7 @@ mod tests {
     #[test]
     fn every_stage_is_timed_and_has_a_figure_of_the_reference_beside_it() {
         let shape = Shape::parse(include_str!("smallest.json")).unwrap();
-        let report = run(&shape, Placement::float(Device::Cpu), 1, "").unwrap();
+        let report = run(&shape, Placement::float(Device::Cpu), 1, "", 1).unwrap();
         let published = ShapeName::ImageLarge.shape().unwrap();
         for steps in [25, 12] {
             for stage in photo_to_mesh(steps) {
@@ -245,5 +263,15 @@ mod tests {
         }
         assert!(report.rows.iter().all(|row| row.same_bytes == Some(true)), "{report}");
         assert!(stages.last().unwrap().starts_with("photo to mesh"), "{report}");
+    }
+
+    #[test]
+    fn of_a_batch_the_stages_are_timed_that_its_requests_share() {
+        let shape = Shape::parse(include_str!("smallest.json")).unwrap();
+        let report = run(&shape, Placement::float(Device::Cpu), 1, "", 2).unwrap();
+        let stages: Vec<&str> = report.rows.iter().map(|row| row.stage.as_str()).collect();
+        assert!(stages.contains(&"latent sampler, 1 steps"), "{stages:?}");
+        assert!(!stages.contains(&"mesh decoder"), "{stages:?}");
+        assert!(report.rows.iter().all(|row| row.reference.is_none()), "{report}");
     }
 }
