@@ -7,8 +7,10 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use support::{POD, POD_UID, Stage, fixture, worker};
-use trellis_crds::{ConfigMapKeyRef, FailureReason, GenerationJob, Outcome, Phase, Source, conditions};
+use support::{POD, POD_UID, Stage, assignment, fixture, spec, worker};
+use trellis_crds::{
+    ConfigMapKeyRef, FailureReason, GenerationJob, GenerationJobSpec, Outcome, Phase, Source, conditions,
+};
 use trellis_storage::Stored;
 
 /// Enough sampling steps to be still running when something happens to the job.
@@ -64,6 +66,49 @@ async fn a_corrupt_image_is_the_jobs_fault_and_the_decision_the_operators() -> R
     assert_eq!((attempt.outcome, attempt.reason), (Outcome::Failed, Some(FailureReason::InvalidInput)));
     assert_eq!(failed.phase(), Phase::Processing);
     assert_eq!(failed.assignment(), job.assignment());
+    Ok(())
+}
+
+fn with_seed(source: Source, seed: i64) -> GenerationJobSpec {
+    let mut spec = spec(source, 2);
+    spec.sampling.seed = Some(seed);
+    spec
+}
+
+/// The sha256 of the files that a job's asset is, without the record that names the job.
+fn asset(job: &GenerationJob) -> Vec<&str> {
+    let outputs = job.status.iter().flat_map(|status| &status.outputs);
+    outputs.filter(|output| output.format != "json").map(|output| &output.sha256[..]).collect()
+}
+
+#[tokio::test]
+async fn a_batch_makes_the_files_that_each_job_makes_alone_and_a_bad_image_fails_alone() -> Result<()> {
+    let stage = Stage::set("batch").await?;
+    let (photo, corrupt) = (stage.photo()?, stage.file("corrupt.png", b"\x89PNG\r\n\x1a\nno image")?);
+    let (cup, bowl) = (with_seed(photo.clone(), 1), with_seed(photo.clone(), 2));
+    let mut alone = Vec::new();
+    for (name, spec) in [("cup-alone", &cup), ("bowl-alone", &bowl)] {
+        let job = stage.assign_as(name, spec.clone(), assignment()).await?;
+        alone.push(stage.ended(&job).await?);
+    }
+    // While it runs the others gather, so that none of them can come too late for their batch.
+    let before = stage.assign("before", photo, LONG, POD_UID).await?;
+    let jobs = [("cup", cup), ("corrupt", with_seed(corrupt, 1)), ("bowl", bowl)];
+    let batch = stage.assign_together(jobs).await?;
+    stage.jobs().delete(&before.name_any(), &DeleteParams::default()).await?;
+
+    let mut ended = Vec::new();
+    for job in &batch {
+        ended.push(stage.ended(job).await?);
+    }
+    let [cup, corrupt, bowl] = &ended[..] else { unreachable!() };
+    assert_eq!((asset(cup), asset(bowl)), (asset(&alone[0]), asset(&alone[1])));
+    assert_ne!(asset(cup), asset(bowl));
+    assert_eq!(asset(cup).len(), 2, "{:?}", cup.status);
+    let attempts: Option<Vec<_>> = ended.iter().map(GenerationJob::current_attempt_ended).collect();
+    let attempts = attempts.context("no attempt")?;
+    assert_eq!(attempts[1].reason, Some(FailureReason::InvalidInput), "{:?}", corrupt.status);
+    assert!(attempts.iter().all(|attempt| attempt.start == attempts[0].start), "not one batch: {attempts:?}");
     Ok(())
 }
 

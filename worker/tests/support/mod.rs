@@ -43,6 +43,29 @@ pub(crate) fn worker(kubeconfig: &Path, folder: &Path) -> Command {
     worker
 }
 
+/// What makes an asset of an image in `steps` sampling steps.
+pub(crate) fn spec(source: Source, steps: i32) -> GenerationJobSpec {
+    let mut spec = GenerationJobSpec::default();
+    spec.input.image = Some(ImageInput { sources: vec![source], ..Default::default() });
+    spec.sampling.seed = Some(42);
+    let sampling = StageSampling { steps: Some(steps), cfg_strength: None };
+    spec.sampling.sparse_structure = Some(sampling.clone());
+    spec.sampling.structured_latent = Some(sampling);
+    spec
+}
+
+/// To the worker, now, alone.
+pub(crate) fn assignment() -> Assignment {
+    Assignment {
+        pool: "image".into(),
+        worker: POD.into(),
+        pod_uid: POD_UID.into(),
+        attempt: 1,
+        time: MicroTime(Timestamp::now()),
+        batch: None,
+    }
+}
+
 /// A namespace of its own, with a worker that takes jobs from it and stores files in `folder`.
 pub(crate) struct Stage {
     pub(crate) namespace: Namespace,
@@ -94,25 +117,37 @@ impl Stage {
         steps: i32,
         pod_uid: &str,
     ) -> Result<GenerationJob> {
-        let mut spec = GenerationJobSpec::default();
-        spec.input.image = Some(ImageInput { sources: vec![source], ..Default::default() });
-        spec.sampling.seed = Some(42);
-        let sampling = StageSampling { steps: Some(steps), cfg_strength: None };
-        spec.sampling.sparse_structure = Some(sampling.clone());
-        spec.sampling.structured_latent = Some(sampling);
+        let assignment = Assignment { pod_uid: pod_uid.into(), ..assignment() };
+        self.assign_as(name, spec(source, steps), assignment).await
+    }
+
+    /// Creates the jobs and assigns them to the worker as one batch.
+    pub(crate) async fn assign_together(
+        &self,
+        jobs: impl IntoIterator<Item = (&str, GenerationJobSpec), IntoIter: ExactSizeIterator>,
+    ) -> Result<Vec<GenerationJob>> {
+        let jobs = jobs.into_iter();
+        let together = Assignment { batch: i32::try_from(jobs.len()).ok(), ..assignment() };
+        let mut assigned = Vec::new();
+        for (name, spec) in jobs {
+            assigned.push(self.assign_as(name, spec, together.clone()).await?);
+        }
+        Ok(assigned)
+    }
+
+    /// Creates a job and assigns it so.
+    pub(crate) async fn assign_as(
+        &self,
+        name: &str,
+        spec: GenerationJobSpec,
+        assignment: Assignment,
+    ) -> Result<GenerationJob> {
         let jobs = self.jobs();
         let mut job = jobs.create(&PostParams::default(), &GenerationJob::new(name, spec)).await?;
         job.status = Some(GenerationJobStatus {
             observed_generation: job.metadata.generation,
             phase: Some(Phase::Processing),
-            assignment: Some(Assignment {
-                pool: "image".into(),
-                worker: POD.into(),
-                pod_uid: pod_uid.into(),
-                attempt: 1,
-                time: MicroTime(Timestamp::now()),
-                batch: None,
-            }),
+            assignment: Some(assignment),
             ..Default::default()
         });
         Ok(jobs.replace_status(name, &PostParams::default(), &job).await?)
