@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use tokio_util::sync::CancellationToken;
 use trellis_crds::OutputFile;
@@ -17,14 +18,23 @@ pub(crate) struct Run {
     pub(crate) job: String,
     pub(crate) attempt: i32,
     pub(crate) worker: String,
+    /// When the worker was given it; jobs of one batch have one time.
+    pub(crate) assigned: Option<Timestamp>,
     pub(crate) start: Instant,
     /// `None` while it runs.
     pub(crate) end: Option<Instant>,
 }
 
+impl Run {
+    /// Whether it was assigned with the other one, or is it.
+    pub(crate) fn is_of_batch(&self, other: &Self) -> bool {
+        (&self.worker, self.assigned) == (&other.worker, other.assigned)
+    }
+}
+
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { job, attempt, worker, start, end } = self;
+        let Self { job, attempt, worker, start, end, .. } = self;
         let time = end.map(|end| end.duration_since(*start));
         write!(
             f,
@@ -58,7 +68,8 @@ impl Waiting {
     fn begin(&self, work: &Work) -> Ending {
         let mut runs = self.runs.lock().unwrap();
         let (job, worker) = (work.job.uid().unwrap_or_default(), self.worker.clone());
-        runs.push(Run { job, attempt: work.attempt, worker, start: Instant::now(), end: None });
+        let assigned = work.job.assignment().map(|assignment| assignment.time.0);
+        runs.push(Run { job, attempt: work.attempt, worker, assigned, start: Instant::now(), end: None });
         Ending(self.runs.clone(), runs.len() - 1)
     }
 }

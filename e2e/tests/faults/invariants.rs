@@ -21,6 +21,7 @@ pub(crate) fn broken(history: &[Revision], runs: &[Run]) -> Vec<String> {
     }
     broken.extend(nothing_runs_twice(runs));
     broken.extend(nothing_runs_beside_itself(history, runs));
+    broken.extend(batches_run_one_by_one(runs));
     broken.extend(what_ran_was_assigned(history, runs));
     broken
 }
@@ -105,6 +106,19 @@ fn nothing_runs_twice(runs: &[Run]) -> Vec<String> {
     runs.iter().enumerate().flat_map(again).map(|(run, other)| format!("{run}, and again: {other}")).collect()
 }
 
+/// What a worker runs at a time was assigned to it at one time.
+fn batches_run_one_by_one(runs: &[Run]) -> Vec<String> {
+    let overlaps = |run: &Run, next: &Run| {
+        run.worker == next.worker
+            && run.assigned < next.assigned
+            && run.end.is_none_or(|end| end > next.start)
+            && next.end.is_none_or(|end| end > run.start)
+    };
+    let pairs = runs.iter().flat_map(|run| runs.iter().map(move |next| (run, next)));
+    let pairs = pairs.filter(|(run, next)| overlaps(run, next));
+    pairs.map(|(run, next)| format!("{run}, and of another batch at a time with it: {next}")).collect()
+}
+
 /// Workers run nothing but what they were assigned.
 fn what_ran_was_assigned(history: &[Revision], runs: &[Run]) -> Vec<String> {
     let assigned = |revision: &Revision| {
@@ -120,6 +134,7 @@ fn what_ran_was_assigned(history: &[Revision], runs: &[Run]) -> Vec<String> {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;
@@ -151,7 +166,14 @@ mod tests {
     fn run(attempt: i32, start: u64, end: u64) -> Run {
         let zero = Instant::now();
         let at = |seconds| zero + Duration::from_secs(seconds);
-        Run { job: "1".into(), attempt, worker: "w".into(), start: at(start), end: Some(at(end)) }
+        Run {
+            job: "1".into(),
+            attempt,
+            worker: "w".into(),
+            assigned: None,
+            start: at(start),
+            end: Some(at(end)),
+        }
     }
 
     #[test]
@@ -176,5 +198,24 @@ mod tests {
         }
         let beside = [run(1, 0, 2), run(2, 1, 3)];
         assert_eq!(broken(&history, &beside).len(), 1, "{}, {}", beside[0], beside[1]);
+    }
+
+    #[test]
+    fn batches_of_a_worker_that_overlap_are_seen() {
+        let zero = Instant::now();
+        let run = |job: &str, batch, start, end| Run {
+            job: job.into(),
+            attempt: 1,
+            worker: "w".into(),
+            assigned: Some(Timestamp::from_second(batch).unwrap()),
+            start: zero + Duration::from_secs(start),
+            end: Some(zero + Duration::from_secs(end)),
+        };
+        assert_eq!(
+            batches_run_one_by_one(&[run("1", 1, 0, 2), run("2", 1, 1, 3), run("3", 2, 3, 4)]),
+            [""; 0]
+        );
+        assert_eq!(batches_run_one_by_one(&[run("1", 1, 0, 2), run("2", 2, 1, 3)]).len(), 1);
+        assert_eq!(batches_run_one_by_one(&[run("1", 2, 0, 2), run("2", 1, 1, 3)]).len(), 1);
     }
 }

@@ -42,20 +42,22 @@ async fn nothing_is_lost_or_run_twice_whatever_fails() -> Result<()> {
     let count = seeds.end - seeds.start;
     let played = futures::stream::iter(seeds.map(|seed| stage::play(&client, Schedule { seed })));
     let played: Vec<_> = played.buffer_unordered(AT_ONCE).collect().await;
-    let (mut failed, mut faults, mut jobs, mut attempts, mut writes) = (Vec::new(), 0, 0, 0, 0);
+    let (mut failed, mut faults, mut jobs, mut attempts, mut together, mut writes) =
+        (Vec::new(), 0, 0, 0, 0, 0);
     for outcome in played {
         match outcome {
             Ok(outcome) => {
                 faults += outcome.faults;
                 jobs += outcome.jobs;
                 attempts += outcome.attempts;
+                together += outcome.together;
                 writes += outcome.writes;
             }
             Err(error) => failed.push(format!("{error:?}")),
         }
     }
     println!(
-        "{count} seeds: {jobs} jobs, {attempts} attempts, {faults} faults, {writes} writes; {} failed",
+        "{count} seeds: {jobs} jobs, {attempts} attempts ({together} in batches), {faults} faults, {writes} writes; {} failed",
         failed.len()
     );
     ensure!(failed.is_empty(), "{}", failed.join("\n\n"));

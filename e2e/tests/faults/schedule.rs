@@ -124,6 +124,11 @@ impl Schedule {
         [0.02, 0.05, 0.1, 0.2][(self.seed % 4) as usize]
     }
 
+    /// How many jobs a worker of the pool is given together at most.
+    pub(crate) fn batch_size(self) -> i32 {
+        self.random("batch").random_range(1..=3)
+    }
+
     /// What becomes of the `number`-th call of a kind that a program makes.
     pub(crate) fn call(self, program: &str, kind: Kind, number: u64) -> Fault {
         let mut random = self.random((program, kind, number));

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use trellis_crds::{GenerationJob, WorkerPool};
 use trellis_e2e::{Namespace, operator_settings};
 
-use crate::engine::Runs;
+use crate::engine::{Run, Runs};
 use crate::history::Recorder;
 use crate::invariants;
 use crate::kubelet::Kubelet;
@@ -34,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) writes: u64,
     pub(crate) jobs: usize,
     pub(crate) attempts: usize,
+    /// Attempts that were made together with others.
+    pub(crate) together: usize,
 }
 
 /// Plays a seed.
@@ -45,7 +47,7 @@ pub(crate) async fn play(client: &Client, schedule: Schedule) -> Result<Outcome>
     let faults = Faults::new(schedule);
     let runs = Runs::default();
     let recorder = Recorder::start(namespace.api()).await?;
-    create_pool(&namespace).await?;
+    create_pool(&namespace, schedule.batch_size()).await?;
     let kubelet = Kubelet::start(&namespace, &faults, &runs);
     let mut operators = JoinSet::new();
     let mut ends = Vec::new();
@@ -60,7 +62,7 @@ pub(crate) async fn play(client: &Client, schedule: Schedule) -> Result<Outcome>
         ));
     }
 
-    let people = People { namespace: &namespace, kubelet: &kubelet };
+    let people = People { namespace: &namespace, kubelet: &kubelet, batch_size: schedule.batch_size() };
     people.play(schedule).await;
     faults.on.store(false, Relaxed);
     let settled = settle(&namespace, &recorder, &faults).await;
@@ -86,7 +88,9 @@ pub(crate) async fn play(client: &Client, schedule: Schedule) -> Result<Outcome>
     if broken.is_empty() {
         let jobs = history.iter().filter_map(|revision| revision.job.uid()).collect::<BTreeSet<_>>().len();
         namespace.delete().await?;
-        return Ok(Outcome { faults: count, writes, jobs, attempts });
+        let is_shared = |run: &&Run| runs.iter().any(|other| run.job != other.job && run.is_of_batch(other));
+        let together = runs.iter().filter(is_shared).count();
+        return Ok(Outcome { faults: count, writes, jobs, attempts, together });
     }
     let told: Vec<_> = history.iter().map(|revision| told(&revision.job)).collect();
     bail!(
@@ -111,9 +115,10 @@ fn told(job: &GenerationJob) -> String {
     )
 }
 
-async fn create_pool(namespace: &Namespace) -> Result<()> {
+async fn create_pool(namespace: &Namespace, batch_size: i32) -> Result<()> {
     let spec = json!({
-        "model": "tiny", "modelUri": "gs://models/tiny", "idleSeconds": 3600, "replicas": {"min": 1, "max": WORKERS},
+        "model": "tiny", "modelUri": "gs://models/tiny", "idleSeconds": 3600, "batchSize": batch_size,
+        "replicas": {"min": 1, "max": WORKERS},
         // On a node, so that a pod that is deleted ends first.
         "template": {"spec": {"nodeName": "node", "containers": [{"name": "worker", "image": "worker:test"}]}},
     });
@@ -186,6 +191,7 @@ async fn settle(namespace: &Namespace, recorder: &Recorder, faults: &Faults) -> 
 struct People<'a> {
     namespace: &'a Namespace,
     kubelet: &'a Kubelet,
+    batch_size: i32,
 }
 
 impl People<'_> {
@@ -242,7 +248,9 @@ impl People<'_> {
             Change::MaxJobs(most) => json!({"maxJobsPerWorker": most}),
             Change::Remake => {
                 pools.delete(POOL, &DeleteParams::default()).await.expect("the API server deletes a pool");
-                return create_pool(self.namespace).await.expect("the API server takes a pool");
+                return create_pool(self.namespace, self.batch_size)
+                    .await
+                    .expect("the API server takes a pool");
             }
         };
         let patch = Patch::Merge(json!({"spec": spec}));
