@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use trellis_crds::{GenerationJob, Phase};
 
@@ -21,6 +22,22 @@ pub(crate) struct AttemptId {
     pub(crate) job_uid: String,
     /// The number of the attempt, from 1.
     pub(crate) number: i32,
+}
+
+/// What jobs have in common that were assigned together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Together {
+    /// How many they are.
+    size: i32,
+    time: Timestamp,
+}
+
+impl Together {
+    /// `None` for a job that was assigned alone.
+    pub(crate) fn of(job: &GenerationJob) -> Option<Self> {
+        let assignment = job.assignment()?;
+        Some(Self { size: assignment.batch?, time: assignment.time.0 })
+    }
 }
 
 impl Identity {
@@ -107,12 +124,17 @@ impl Desk {
     /// The jobs to take next, together, the first of them first, and whether all that were assigned together are there.
     pub(crate) fn next_batch(&self) -> (Vec<(AttemptId, &GenerationJob)>, bool) {
         let Some(first) = self.next() else { return (Vec::new(), true) };
-        let size = first.1.assignment().and_then(|assignment| assignment.batch);
-        let Some(size) = size.and_then(|size| usize::try_from(size).ok()) else { return (vec![first], true) };
-        let together = |job: &GenerationJob| job.assignment().map(|at| (at.batch, at.time.0));
-        let members: Vec<_> = self.open().filter(|(_, job)| together(job) == together(first.1)).collect();
-        let complete = members.len() >= size;
+        let Some(batch) = Together::of(first.1) else { return (vec![first], true) };
+        let members: Vec<_> = self.open().filter(|(_, job)| Together::of(job) == Some(batch)).collect();
+        let complete = usize::try_from(batch.size).is_ok_and(|size| members.len() >= size);
         (members, complete)
+    }
+
+    /// The jobs that were assigned together with those of the attempts `begun`, and came too late to begin with them. To wait for the end of
+    /// their own batch they would show no sign of life for as long.
+    pub(crate) fn late(&self, batch: Together, begun: &[&AttemptId]) -> Vec<(AttemptId, &GenerationJob)> {
+        let members = self.open().filter(|(_, job)| Together::of(job) == Some(batch));
+        members.filter(|(attempt, _)| !begun.contains(&attempt)).collect()
     }
 
     /// The attempts that this worker is to make or is making.
@@ -133,7 +155,6 @@ impl Desk {
 #[cfg(test)]
 pub(crate) mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
-    use k8s_openapi::jiff::Timestamp;
     use trellis_crds::{Assignment, Attempt, GenerationJobSpec, GenerationJobStatus, Outcome};
 
     use super::*;
@@ -206,6 +227,30 @@ pub(crate) mod tests {
         for job in others {
             assert_eq!(identity().attempt_at(&job), None, "{job:?}");
         }
+    }
+
+    #[test]
+    fn a_job_that_comes_after_its_batch_began_is_late() {
+        let of_batch = |uid: &str, second| {
+            let mut job = assigned(uid);
+            let assignment = job.status.as_mut().unwrap().assignment.as_mut().unwrap();
+            (assignment.batch, assignment.time) = (Some(2), at(second));
+            job
+        };
+        let mut desk = Desk::new(identity());
+        desk.put(of_batch("a", 10));
+        let (begun, _) = desk.next().unwrap();
+        let batch = Together::of(&of_batch("a", 10)).unwrap();
+        assert!(desk.late(batch, &[&begun]).is_empty());
+        for other in [of_batch("b", 10), of_batch("c", 11), assigned("d")] {
+            desk.put(other);
+        }
+        // Whatever became of the one that began.
+        desk.remove("a");
+        let [(late, _)] = &desk.late(batch, &[&begun])[..] else { panic!("{desk:?}") };
+        assert_eq!(late.job_uid, "b");
+        desk.end(late.clone());
+        assert!(desk.late(batch, &[&begun]).is_empty());
     }
 
     #[test]

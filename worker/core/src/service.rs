@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use futures::stream::BoxStream;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, sleep_until, timeout};
 use trellis_crds::{FailureReason, GenerationJob};
 use trellis_telemetry::Health;
 
 use crate::attempt::{self, End, Member, Stop};
-use crate::desk::{AttemptId, Desk};
+use crate::desk::{AttemptId, Desk, Together};
 use crate::engine::{Engine, Worker};
 use crate::failure::chain;
 use crate::outage::Outage;
@@ -70,6 +70,8 @@ pub async fn serve<E: Engine>(
 /// Attempts that are being made together: one, or a batch.
 struct Running {
     members: Vec<(AttemptId, watch::Sender<Stop>)>,
+    /// Of a batch, what its jobs have in common.
+    batch: Option<Together>,
     task: JoinHandle<Vec<End>>,
 }
 
@@ -83,6 +85,8 @@ struct Service<E> {
     blind: bool,
     desk: Desk,
     running: Option<Running>,
+    /// Jobs that are being handed back beside it.
+    declining: JoinSet<()>,
     /// Until when the rest of the batch that is next is waited for.
     gathers_until: Option<Instant>,
     /// How many attempts were begun.
@@ -102,6 +106,7 @@ impl<E: Engine> Service<E> {
             outage: Outage::default(),
             blind: false,
             running: None,
+            declining: JoinSet::new(),
             gathers_until: None,
             taken: 0,
             faults: 0,
@@ -124,6 +129,7 @@ impl<E: Engine> Service<E> {
                     for (_, stop) in current.members.iter().filter(|(attempt, _)| !self.desk.holds(attempt)) {
                         stop.send_replace(Stop::LetGo);
                     }
+                    self.decline_late();
                 }
                 None if self.worker.max_jobs.is_some_and(|most| self.taken >= most) => {
                     tracing::info!(jobs = self.taken, "the worker has had as many jobs as it may; it ends");
@@ -162,6 +168,7 @@ impl<E: Engine> Service<E> {
         self.gathers_until = None;
         let room = self.worker.max_jobs.map_or(u32::MAX, |most| most.saturating_sub(self.taken));
         next.truncate(usize::try_from(room).unwrap_or(usize::MAX));
+        let batch = next.first().and_then(|(_, job)| Together::of(job));
         let (mut running, mut members) = (Vec::new(), Vec::new());
         for (attempt, job) in next {
             let (stop, stopped) = watch::channel(Stop::No);
@@ -173,7 +180,19 @@ impl<E: Engine> Service<E> {
         }
         self.taken += u32::try_from(members.len()).unwrap_or(u32::MAX);
         let task = tokio::spawn(attempt::make(self.worker.clone(), members));
-        self.running = Some(Running { members: running, task });
+        self.running = Some(Running { members: running, batch, task });
+    }
+
+    /// Hands back what came too late for its batch, which others can run sooner.
+    fn decline_late(&mut self) {
+        while self.declining.try_join_next().is_some() {}
+        let Some(Running { members, batch: Some(batch), .. }) = &self.running else { return };
+        let begun: Vec<_> = members.iter().map(|(attempt, _)| attempt).collect();
+        let late = self.desk.late(*batch, &begun).into_iter().map(|(attempt, job)| (attempt, job.clone()));
+        for (attempt, job) in late.collect::<Vec<_>>() {
+            self.desk.end(attempt.clone());
+            self.declining.spawn(attempt::decline(self.worker.clone(), attempt, job));
+        }
     }
 
     fn observe(&mut self, event: watcher::Result<Event<Guarded>>) {
@@ -232,7 +251,8 @@ impl<E: Engine> Service<E> {
                 let _ = running.task.await;
             }
         };
-        if timeout(self.worker.pace.farewell, join(running, others)).await.is_err() {
+        let declining = self.declining.join_all();
+        if timeout(self.worker.pace.farewell, join3(running, others, declining)).await.is_err() {
             tracing::error!("what this worker had could not be handed back in time");
         }
     }

@@ -3,11 +3,12 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use support::{Stage, hang, is_write, refuse};
 use tokio::sync::Notify;
 use trellis_crds::{FailureReason, GenerationJob, Outcome, Phase, conditions};
@@ -319,5 +320,63 @@ async fn a_batch_is_handed_back_at_the_end_whatever_became_of_one_member() -> Re
     stage.terminate(worker).await?;
     let job = stage.jobs().get("c").await?;
     assert_eq!(job.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack);
+    Ok(())
+}
+
+/// Each of its works ends when it is cancelled, or all when they are told to.
+#[derive(Clone, Default)]
+struct Signalled {
+    go: tokio_util::sync::CancellationToken,
+    begun: Arc<AtomicUsize>,
+    cancelled: Arc<AtomicUsize>,
+}
+
+impl Engine for Signalled {
+    async fn run(&self, work: Work) -> Result<Option<Product>, Failure> {
+        self.begun.fetch_add(1, Relaxed);
+        if work.cancel.run_until_cancelled(self.go.cancelled()).await.is_some() {
+            return Ok(Some(Product::since(work.start)));
+        }
+        self.cancelled.fetch_add(1, Relaxed);
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn members_of_a_batch_that_are_cancelled_or_deleted_leave_the_others_to_complete() -> Result<()> {
+    let stage = Stage::set("leave").await?;
+    let engine = Signalled::default();
+    let worker = stage.start(engine.clone(), Pace { gathering: HOUR, ..pace() }, None)?;
+    let time = k8s_openapi::jiff::Timestamp::now();
+    for name in ["cancelled", "deleted", "stays"] {
+        stage.assign_together(name, "complete", time, Some(3)).await?;
+    }
+    stage.until("the batch", || engine.begun.load(Relaxed) == 3).await;
+    let cancel = Patch::Merge(serde_json::json!({"spec": {"cancel": true}}));
+    stage.jobs().patch("cancelled", &PatchParams::default(), &cancel).await?;
+    stage.jobs().delete("deleted", &kube::api::DeleteParams::default()).await?;
+    stage.until("the end of two", || engine.cancelled.load(Relaxed) == 2).await;
+    engine.go.cancel();
+    assert_eq!(stage.ended("stays").await?.phase(), Phase::Completed);
+    let cancelled = stage.jobs().get("cancelled").await?;
+    assert!(cancelled.current_attempt_ended().is_none(), "its end is the operator's to write");
+    stage.terminate(worker).await
+}
+
+#[tokio::test]
+async fn a_job_that_comes_after_its_batch_began_is_handed_back_at_once() -> Result<()> {
+    let stage = Stage::set("late").await?;
+    let engine = Signalled::default();
+    let worker = stage.start(engine.clone(), Pace { gathering: Duration::ZERO, ..pace() }, None)?;
+    let time = k8s_openapi::jiff::Timestamp::now();
+    stage.assign_together("begun", "complete", time, Some(2)).await?;
+    stage.until("the batch", || engine.begun.load(Relaxed) == 1).await;
+    stage.assign_together("late", "complete", time, Some(2)).await?;
+    let late = stage.ended("late").await?;
+    assert_eq!(late.current_attempt_ended().context("no attempt")?.outcome, Outcome::HandedBack);
+    engine.go.cancel();
+    assert_eq!(stage.ended("begun").await?.phase(), Phase::Completed);
+    stage.terminate(worker).await?;
+    assert_eq!(engine.begun.load(Relaxed), 1);
     Ok(())
 }
