@@ -17,7 +17,7 @@ export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
 run = @cargo build --release --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-golden lint fmt bench bench-cluster bench-operator up down status images crds setup env
+.PHONY: help demo test test-faults test-golden lint fmt bench bench-cluster bench-operator up down status images crds ui setup env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ images: setup ## build the container images
 
 crds: ## write crds/yaml and the CRD chart from the types
 	$(call run,crdgen)
+
+ui: ## build the web page and Swagger UI into api/ui/dist (needs Node.js)
+	@scripts/ui.sh api/ui/dist
 
 setup: ## install what is missing: Debian packages, libtorch, ONNX Runtime
 	@scripts/setup.sh

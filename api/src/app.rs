@@ -20,7 +20,7 @@ use crate::jobs::store::Jobs;
 use crate::middleware::{self, Requests};
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
-use crate::{openapi, routes};
+use crate::{openapi, routes, ui};
 
 /// What handlers share. Nothing in it is of one request or of one replica.
 #[derive(Clone)]
@@ -49,6 +49,7 @@ pub(crate) fn router(app: App, registry: Registry, requests: Requests) -> Router
     let probes = trellis_telemetry::routes(registry, app.health.clone());
     let (api, document) = routes::api().split_for_parts();
     api.merge(openapi::route(document))
+        .merge(ui::routes())
         .with_state(app)
         .merge(probes)
         .fallback(async || {

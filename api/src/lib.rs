@@ -15,8 +15,10 @@ mod request;
 mod routes;
 mod serve;
 mod settings;
+mod ui;
 
 pub use auth::keys::{Key, Keys, KeysError};
 pub use cleanup::{CleanError, CleanSettings, clean_storage};
+pub use openapi::document;
 pub use serve::{ServeError, serve};
 pub use settings::Settings;

@@ -27,6 +27,8 @@ enum Command {
     CleanStorage(CleanStorage),
     /// Makes an API key: prints the key, once, on standard error and its entry for the keys file on standard output.
     HashKey(HashKey),
+    /// Prints the OpenAPI document, from which clients, the web page among them, get their types.
+    Openapi,
 }
 
 #[derive(Debug, Parser)]
@@ -66,6 +68,7 @@ struct HashKey {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Some(Command::HashKey(wanted)) => hash_key(wanted),
+        Some(Command::Openapi) => Ok(writeln!(std::io::stdout(), "{}", trellis_api::document())?),
         Some(Command::CleanStorage(wanted)) => clean_storage(wanted),
         Some(Command::Serve(serve)) => run(serve),
         // In a pod all settings come from the environment.

@@ -16,6 +16,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use crate::app::App;
 use crate::problem::{Code, FieldError, MEDIA_TYPE, Problem};
+use crate::routes;
 
 /// What the document says beside the routes.
 #[derive(OpenApi)]
@@ -48,10 +49,19 @@ impl Modify for Keys {
     }
 }
 
+/// The OpenAPI document of every route, in JSON, as `/openapi.json` answers it.
+#[must_use]
+pub fn document() -> String {
+    text(&routes::api().into_openapi())
+}
+
+fn text(document: &utoipa::openapi::OpenApi) -> String {
+    serde_json::to_string_pretty(document).expect("an OpenAPI document has string keys only")
+}
+
 /// Serves `document` at `/openapi.json`.
 pub(crate) fn route(document: utoipa::openapi::OpenApi) -> Router<App> {
-    let text: Arc<str> =
-        serde_json::to_string_pretty(&document).expect("an OpenAPI document has string keys only").into();
+    let text: Arc<str> = text(&document).into();
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
     Router::new().route("/openapi.json", get(async move || (headers, text.to_string())))
 }

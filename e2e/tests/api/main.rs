@@ -6,4 +6,5 @@ mod cleanup;
 mod generate;
 mod jobs;
 mod operation;
+mod page;
 mod service;

@@ -1,0 +1,112 @@
+// A model that turns. Loaded only when there is one to show: three.js is the larger part of the page.
+import {
+  Box3, Color, DirectionalLight, HemisphereLight, PerspectiveCamera, Scene, Vector3, WebGLRenderer, type Object3D,
+} from "three";
+import { OrbitControls } from "three/addons/controls/OrbitControls.js";
+import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+
+/** Radians that an arrow key turns. */
+const STEP = Math.PI / 16;
+
+/** Shows the GLB in `place`. The returned function ends it and frees what it held. */
+export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => void> {
+  const { scene: model } = await new GLTFLoader().parseAsync(glb, "");
+  const renderer = new WebGLRenderer({ antialias: true, alpha: true });
+  const canvas = renderer.domElement;
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", "The asset in 3D. Arrow keys turn it, plus and minus zoom.");
+  place.replaceChildren(canvas);
+
+  const camera = new PerspectiveCamera(35, 1, 0.01, 100);
+  const scene = lit(centred(model));
+  const controls = new OrbitControls(camera, canvas);
+  controls.enablePan = false;
+  controls.minDistance = 1.2;
+  controls.maxDistance = 8;
+  controls.autoRotate = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  camera.position.set(0, 0.9, 2.6);
+  controls.addEventListener("start", () => (controls.autoRotate = false));
+  canvas.addEventListener("keydown", (event) => {
+    if (!turn(camera, event.key)) return;
+    controls.autoRotate = false;
+    event.preventDefault();
+  });
+
+  const resized = new ResizeObserver(() => {
+    const { clientWidth: width, clientHeight: height } = place;
+    if (!width || !height) return;
+    camera.aspect = width / height;
+    camera.updateProjectionMatrix();
+    renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
+    renderer.setSize(width, height);
+  });
+  resized.observe(place);
+  renderer.setAnimationLoop(() => {
+    controls.update();
+    renderer.render(scene, camera);
+  });
+  return () => {
+    renderer.setAnimationLoop(null);
+    resized.disconnect();
+    controls.dispose();
+    free(model);
+    renderer.dispose();
+    renderer.forceContextLoss();
+    canvas.remove();
+  };
+}
+
+/** Models come in any size; this one fits a sphere of radius 1 around the origin. */
+function centred(model: Object3D): Object3D {
+  const box = new Box3().setFromObject(model);
+  const radius = box.getSize(new Vector3()).length() / 2 || 1;
+  const centre = box.getCenter(new Vector3());
+  model.scale.multiplyScalar(1 / radius);
+  model.position.sub(centre.multiplyScalar(1 / radius));
+  return model;
+}
+
+function lit(model: Object3D): Scene {
+  const scene = new Scene();
+  const sun = new DirectionalLight(new Color(0xffffff), 2);
+  sun.position.set(2, 4, 3);
+  scene.add(model, new HemisphereLight(0xffffff, 0x8890a0, 2.2), sun);
+  return scene;
+}
+
+/** Moves the camera around the origin; whether `key` is one that does. */
+function turn(camera: PerspectiveCamera, key: string): boolean {
+  const place = camera.position;
+  const up = new Vector3(0, 1, 0);
+  const side = new Vector3().crossVectors(place, up).normalize();
+  const tilted = (angle: number) => place.clone().applyAxisAngle(side, angle);
+  const tilt = (angle: number) => {
+    const next = tilted(angle);
+    if (Math.abs(next.y) < next.length() * 0.98) place.copy(next);
+  };
+  const zoom = (factor: number) => place.setLength(Math.min(8, Math.max(1.2, place.length() * factor)));
+  const moves: Record<string, () => unknown> = {
+    ArrowLeft: () => place.applyAxisAngle(up, -STEP),
+    ArrowRight: () => place.applyAxisAngle(up, STEP),
+    ArrowUp: () => tilt(STEP),
+    ArrowDown: () => tilt(-STEP),
+    "+": () => zoom(0.85),
+    "-": () => zoom(1.18),
+  };
+  const move = moves[key];
+  move?.();
+  return move !== undefined;
+}
+
+function free(model: Object3D): void {
+  model.traverse((part) => {
+    if (!("geometry" in part)) return;
+    const mesh = part as import("three").Mesh;
+    mesh.geometry.dispose();
+    for (const material of [mesh.material].flat()) {
+      for (const value of Object.values(material)) if (value?.isTexture) value.dispose();
+      material.dispose();
+    }
+  });
+}
