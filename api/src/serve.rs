@@ -1,5 +1,6 @@
 //! The service from its start to its end.
 
+use std::future::pending;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 use trellis_telemetry::Health;
 
@@ -48,6 +49,10 @@ pub enum ServeError {
     /// The listener failed.
     #[error("cannot serve: {0}")]
     Listener(#[from] io::Error),
+    /// What keeps the service up to date ended though nothing asked it to: a fault of the program, whose answers would grow old without a
+    /// word.
+    #[error("a part of the service ended by itself, which is a fault of this program; its log says more")]
+    Ended,
 }
 
 /// Serves on `listener` until `shutdown` ends, and then for at most 20 s more what was under way.
@@ -64,7 +69,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let registry = trellis_telemetry::registry("trellis-api", env!("CARGO_PKG_VERSION"))?;
     let requests = Requests::register(&registry)?;
-    let (app, _background) = start(settings, client)?;
+    let (app, mut background) = start(settings, client)?;
     let router = app::router(app, registry, requests);
 
     let (stopping, stopped) = tokio::sync::oneshot::channel();
@@ -80,6 +85,7 @@ pub async fn serve(
     let server = axum::serve(listener, router).with_graceful_shutdown(graceful).into_future();
     tokio::select! {
         result = server => Ok(result?),
+        Some(_) = background.join_next() => Err(ServeError::Ended),
         () = async { let _ = stopped.await; tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("requests were cut off that were still under way {} s after the shutdown began", DRAIN.as_secs());
             Ok(())
@@ -87,8 +93,8 @@ pub async fn serve(
     }
 }
 
-/// The application, and what keeps it up to date for as long as the handles live.
-fn start(settings: Settings, client: Client) -> Result<(App, Vec<AbortOnDropHandle<()>>), ServeError> {
+/// The application, and what keeps it up to date for as long as the set lives; none of it ends by itself.
+fn start(settings: Settings, client: Client) -> Result<(App, JoinSet<()>), ServeError> {
     let input_uri: ObjectUri = settings.input_uri.parse().map_err(ServeError::InputUri)?;
     let output_uri = settings.output_uri.as_deref().map(str::parse::<ObjectUri>).transpose();
     let output_uri = output_uri.map_err(ServeError::OutputUri)?;
@@ -108,13 +114,13 @@ fn start(settings: Settings, client: Client) -> Result<(App, Vec<AbortOnDropHand
             becomes_ready.set_ready();
             tracing::info!("ready");
         }
+        pending().await
     };
-    let background = vec![
-        AbortOnDropHandle::new(tokio::spawn(reload)),
-        AbortOnDropHandle::new(tokio::spawn(fill_jobs)),
-        AbortOnDropHandle::new(tokio::spawn(fill_pools)),
-        AbortOnDropHandle::new(tokio::spawn(ready)),
-    ];
+    let mut background = JoinSet::new();
+    background.spawn(reload);
+    background.spawn(fill_jobs);
+    background.spawn(fill_pools);
+    background.spawn(ready);
     let inputs = Inputs::new(storage.clone(), https, input_uri, settings.max_image_bytes);
     let settings = Arc::new(settings);
     let places = Arc::new(Semaphore::new(PLACES));
@@ -124,4 +130,33 @@ fn start(settings: Settings, client: Client) -> Result<(App, Vec<AbortOnDropHand
 fn file_roots(settings: &Settings, folders: [Option<&ObjectUri>; 2]) -> Vec<PathBuf> {
     let folders = folders.into_iter().flatten().filter_map(|uri| uri.file_path().map(PathBuf::from));
     settings.file_roots.iter().cloned().chain(folders).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_whose_watch_is_at_fault_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys.yaml");
+        std::fs::write(&keys, "keys: []").unwrap();
+        let settings = Settings {
+            api_keys_file: keys,
+            input_uri: "gs://bucket/inputs".into(),
+            output_uri: None,
+            storage_emulator_host: None,
+            pool_namespace: "trellis".into(),
+            file_roots: Vec::new(),
+            max_image_bytes: 1 << 20,
+        };
+        let faulty = tower::service_fn(async |_: axum::http::Request<kube::client::Body>| {
+            panic!("a fault");
+            #[expect(unreachable_code, reason = "tells the type")]
+            Ok::<_, std::convert::Infallible>(axum::http::Response::new(kube::client::Body::empty()))
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let served = serve(listener, settings, Client::new(faulty, "a"), pending()).await;
+        assert!(matches!(served, Err(ServeError::Ended)), "{served:?}");
+    }
 }
