@@ -5,6 +5,7 @@ use std::time::Instant;
 use futures::future::{join, join_all};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use tracing::Instrument;
 use trellis_crds::{GenerationJob, StageTiming};
 use trellis_storage::{ObjectUri, Storage};
 use trellis_worker_core::{Engine, Failure, Made, Period, Product, Progress, Work, complete};
@@ -32,7 +33,8 @@ impl Engine for Trellis {
     }
 
     async fn run_batch(&self, works: Vec<Work>) -> Vec<Made> {
-        let prepared = join_all(works.iter().map(|work| self.prepare(work))).await;
+        let prepared =
+            join_all(works.iter().map(|work| self.prepare(work).instrument(work.span.clone()))).await;
         let (mut tasks, mut began) = (Vec::new(), Vec::new());
         for prepared in prepared {
             began.push(prepared.map(|prepared| {
@@ -47,7 +49,9 @@ impl Engine for Trellis {
             let asset = if let Ok(Some(_)) = &begun { assets.next() } else { None };
             async move {
                 match (begun?, asset.transpose()?.flatten()) {
-                    (Some(begun), Some(asset)) => self.store(work, begun, asset).await,
+                    (Some(begun), Some(asset)) => {
+                        self.store(work, begun, asset).instrument(work.span.clone()).await
+                    }
                     _ => Ok(None),
                 }
             }

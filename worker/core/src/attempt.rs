@@ -100,14 +100,20 @@ pub(crate) async fn make<E: Engine>(worker: Arc<Worker<E>>, members: Vec<Member>
         let (progress, shown) = watch::channel(Progress::default());
         let (told, result) = oneshot::channel();
         let cancel = CancellationToken::new();
-        let works_job = job.clone();
-        works.push(Work { job: works_job, attempt: attempt.number, start, progress, cancel: cancel.clone() });
+        works.push(Work {
+            job: job.clone(),
+            attempt: attempt.number,
+            start,
+            progress,
+            cancel: cancel.clone(),
+            span: span(attempt.number, &job),
+        });
         results.push(told);
         let under_way = UnderWay { shown, result, cancel, stop };
         attempts.push(make_one(worker.clone(), attempt, job, start, under_way));
     }
     let span = match &works[..] {
-        [work] => span(work.attempt, &work.job),
+        [work] => work.span.clone(),
         works => tracing::info_span!("batch", jobs = works.len()),
     };
     let work = tokio::spawn(work_on(worker.clone(), works, results).instrument(span));

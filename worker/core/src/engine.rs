@@ -5,6 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 use trellis_crds::{GenerationJob, OutputFile, StageTiming};
 
 use crate::desk::Identity;
@@ -52,6 +53,8 @@ pub struct Work {
     pub progress: Sender<Progress>,
     /// Ends when the work is to stop.
     pub cancel: CancellationToken,
+    /// Names the job in the log lines of what is done for it alone.
+    pub span: Span,
 }
 
 /// How far the work is.
