@@ -27,7 +27,7 @@ cd "$build"
 bin=node_modules/.bin
 $bin/openapi-typescript openapi.json --output src/schema.d.ts >/dev/null
 $bin/tsc
-$bin/vite build --logLevel warn --emptyOutDir --outDir "$out"
+$bin/vite build --logLevel error --emptyOutDir --outDir "$out"
 for licence in three/LICENSE swagger-ui-dist/{NOTICE,LICENSE,swagger-ui-bundle.js.LICENSE.txt}; do
     printf '===== %s =====\n\n' "$licence"
     cat "node_modules/$licence"

@@ -7,7 +7,7 @@ import { ended, STAGES, state } from "./words";
 const OFTEN = 1500;
 const RARELY = 10_000;
 
-const bar = find<HTMLProgressElement>("job-progress");
+const bar = find<HTMLProgressElement>("job-bar");
 const list = find<HTMLOListElement>("job-stages");
 
 /** Asks how far the job is until it has ended or `signal` says to stop; `changed` hears of every answer. */
@@ -37,11 +37,12 @@ export async function follow(
 
 /** Shows how far the job is. */
 export function show(status: api.JobStatus): void {
-  say(find("job-state"), spoken(status));
+  say(find("job-state"), state(status));
   say(find("job-times"), times(status));
   const running = !ended(status);
-  bar.hidden = !running;
+  find("job-progress").hidden = !running;
   list.hidden = !running;
+  say(find("job-percent"), status.progress ? `${status.progress.percent} %` : "");
   if (status.progress) bar.value = status.progress.percent;
   else bar.removeAttribute("value");
   const at = STAGES.findIndex(([name]) => name === status.progress?.stage);
@@ -53,20 +54,13 @@ export function show(status: api.JobStatus): void {
   }));
 }
 
-/** A region that is read out at every percent would be noise: it has tens. */
-function spoken(status: api.JobStatus): string {
-  if (!status.progress) return state(status);
-  const tens = Math.floor(status.progress.percent / 10) * 10;
-  return state({ ...status, progress: { ...status.progress, percent: tens } });
-}
-
 function times(status: api.JobStatus): string {
   const parts = [];
   if (status.created_at) parts.push(`Asked for ${time(status.created_at)}`);
   if (!ended(status) && status.estimated_completion_at) {
     parts.push(`done about ${time(status.estimated_completion_at)}`);
   }
-  if (status.started_at && status.completed_at) {
+  if (status.status === "completed" && status.started_at && status.completed_at) {
     const seconds = (Date.parse(status.completed_at) - Date.parse(status.started_at)) / 1000;
     parts.push(`made in ${seconds.toFixed(1)} s`);
   }

@@ -8,6 +8,9 @@ import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
 /** Radians that an arrow key turns. */
 const STEP = Math.PI / 16;
 
+/** Degrees that the shorter side of the view sees. */
+const ANGLE = 45;
+
 /** Shows the GLB in `place`. The returned function ends it and frees what it held. */
 export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => void> {
   const { scene: model } = await new GLTFLoader().parseAsync(glb, "");
@@ -18,7 +21,7 @@ export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => 
   canvas.setAttribute("aria-label", "The asset in 3D. Arrow keys turn it, plus and minus zoom.");
   place.replaceChildren(canvas);
 
-  const camera = new PerspectiveCamera(35, 1, 0.01, 100);
+  const camera = new PerspectiveCamera(ANGLE, 1, 0.01, 100);
   const scene = lit(centred(model));
   const controls = new OrbitControls(camera, canvas);
   controls.enablePan = false;
@@ -37,6 +40,7 @@ export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => 
     const { clientWidth: width, clientHeight: height } = place;
     if (!width || !height) return;
     camera.aspect = width / height;
+    camera.fov = angle(camera.aspect);
     camera.updateProjectionMatrix();
     renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
     renderer.setSize(width, height);
@@ -55,6 +59,12 @@ export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => 
     renderer.forceContextLoss();
     canvas.remove();
   };
+}
+
+/** Degrees that the height of the view sees: more where it is narrow, so that the model fits its width. */
+function angle(aspect: number): number {
+  const half = Math.tan((ANGLE / 2) * (Math.PI / 180)) / Math.min(1, aspect);
+  return 2 * Math.atan(half) * (180 / Math.PI);
 }
 
 /** Models come in any size; this one fits a sphere of radius 1 around the origin. */

@@ -26,13 +26,13 @@ export function stage(name: string): string {
   return STAGES.find(([known]) => known === name)?.[1] ?? name.replaceAll("_", " ");
 }
 
-/** Where a job is, in a sentence. */
+/** Where a job is, without its percent: this is read out whenever it changes. */
 export function state(job: JobStatus): string {
   switch (job.status) {
     case "pending":
       return job.reason ? `Waiting: ${REASONS[job.reason] ?? job.reason}` : "Waiting for a worker";
     case "processing":
-      return job.progress ? `${stage(job.progress.stage)}, ${job.progress.percent} %` : "A worker has it";
+      return job.progress ? stage(job.progress.stage) : "A worker has it";
     case "completed":
       return "Done";
     case "failed":
