@@ -21,7 +21,10 @@ pub(crate) fn id(caller: &Caller, key: Option<&IdempotencyKey>) -> JobId {
         Some(IdempotencyKey(key)) => {
             let digest = Sha256::digest(format!("{}\0{}\0{key}", caller.namespace, caller.user));
             let (bytes, _) = digest.split_first_chunk::<16>().expect("a SHA-256 sum has 32 bytes");
-            Ulid::from_bytes(*bytes)
+            let mut bytes = *bytes;
+            // Thousands of years ahead, so that no such job passes for an old one: `JobId::may_be_new`.
+            bytes[0] |= 0x80;
+            Ulid::from_bytes(bytes)
         }
     };
     JobId::new(ulid)
@@ -237,6 +240,7 @@ mod tests {
         let first = id(&alice(), Some(&key));
         assert_eq!(first, id(&alice(), Some(&key)));
         assert_eq!(JobId::parse(first.as_str()).as_ref(), Some(&first));
+        assert!(first.may_be_new(std::time::SystemTime::now()));
         for other in [id(&bob, Some(&key)), id(&elsewhere, Some(&key)), id(&alice(), None)] {
             assert_ne!(first, other);
         }

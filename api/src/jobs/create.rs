@@ -7,7 +7,7 @@ use trellis_crds::{GenerationJob, InputKind, labels};
 use trellis_telemetry::TraceParent;
 
 use super::inputs::InputError;
-use super::{JobId, build};
+use super::{JobError, JobId, build};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cluster::ClusterError;
@@ -23,6 +23,9 @@ pub(crate) enum CreateError {
     /// Its image cannot be had.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// Whether its Idempotency-Key was used before cannot be found out.
+    #[error(transparent)]
+    Before(JobError),
     /// The API server does not take it, or cannot be asked.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -31,7 +34,8 @@ pub(crate) enum CreateError {
     KeyReused,
 }
 
-/// Makes a job of `request`, which is part of `trace`; with a `key` that was used for the same request before, returns the job that was made then.
+/// Makes a job of `request`, which is part of `trace`; with a `key` that was used for the same request before, returns the job that was made then,
+/// also when only its record is left.
 pub(crate) async fn create(
     app: &App,
     caller: &Caller,
@@ -40,10 +44,12 @@ pub(crate) async fn create(
     trace: &TraceParent,
 ) -> Result<Arc<GenerationJob>, CreateError> {
     let id = build::id(caller, key);
-    if key.is_some()
-        && let Some(job) = app.jobs.live(caller, &id).await?
-    {
-        return same_request(job, request);
+    if key.is_some() {
+        match app.jobs.find(caller, &id).await {
+            Ok(job) => return same_request(job, request),
+            Err(JobError::NotFound) => {}
+            Err(error) => return Err(CreateError::Before(error)),
+        }
     }
     // Before the first reading there seems to be no pool.
     app.health.ready().map_err(ClusterError::Unavailable)?;

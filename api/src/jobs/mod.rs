@@ -9,6 +9,8 @@ pub(crate) mod result;
 pub(crate) mod store;
 pub(crate) mod view;
 
+use std::time::{Duration, SystemTime};
+
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use ulid::Ulid;
@@ -17,6 +19,9 @@ use crate::cluster::ClusterError;
 use crate::problem::Problem;
 
 const PREFIX: &str = "gj-";
+
+/// For how long after its creation a job may be missing from a replica's watch: replicas' clocks differ, and a watch that broke is taken up again.
+const NEW: Duration = Duration::from_secs(60);
 
 /// A job's id, which is its object's name: `gj-` and a ULID in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,14 @@ impl JobId {
         let ulid = Ulid::from_string(&text.strip_prefix(PREFIX)?.to_ascii_uppercase()).ok()?;
         let id = Self::new(ulid);
         (id.0 == text).then_some(id)
+    }
+
+    /// Whether a job of this id may have been created just before `now`. The time in an id tells; that of an idempotency key's job lies in the
+    /// future always, for such a job is made when the key is first used.
+    #[must_use]
+    fn may_be_new(&self, now: SystemTime) -> bool {
+        let ulid = self.0.strip_prefix(PREFIX).and_then(|ulid| Ulid::from_string(ulid).ok());
+        ulid.is_some_and(|ulid| ulid.datetime() + NEW >= now)
     }
 
     /// The id as text.
@@ -75,5 +88,20 @@ impl From<ClusterError> for JobError {
             ClusterError::NotFound => Self::NotFound,
             other => Self::Cluster(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_for_how_long_its_job_may_be_new() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let id = |time| JobId::new(Ulid::from_parts(time, 0)).may_be_new(now);
+        assert!(id(1_800_000_000_000) && id(1_799_999_941_000));
+        assert!(id(1_800_000_030_000), "the clock of another replica is ahead");
+        assert!(!id(1_799_999_939_000));
+        assert!(id((1 << 48) - 1), "an idempotency key's");
     }
 }

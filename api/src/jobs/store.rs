@@ -1,7 +1,9 @@
 //! Reading and ending jobs.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use futures::FutureExt as _;
 use kube::api::DeleteParams;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
@@ -37,23 +39,34 @@ impl Jobs {
     }
 
     /// The caller's job of this id, also when its object is gone.
+    ///
+    /// The API server is asked only for what its watch may not have told yet, so that following jobs costs it nothing: everything before the
+    /// first reading, later a job that another replica or this one may just have created.
     pub(crate) async fn find(&self, caller: &Caller, id: &JobId) -> Result<Arc<GenerationJob>, JobError> {
-        if let Some(job) = self.live(caller, id).await? {
+        if let Some(job) = self.watched(caller, id) {
+            return if belongs_to(&job, caller) { Ok(job) } else { Err(JobError::NotFound) };
+        }
+        // The record may be of an attempt after which the job goes on, so until all jobs are known it does not come first.
+        if !self.listed()
+            && let Some(job) = self.live(caller, id).await?
+        {
             return Ok(job);
         }
-        let job = self.archive.find(caller, id).await?;
-        if belongs_to(&job, caller) { Ok(Arc::new(job)) } else { Err(JobError::NotFound) }
+        match self.archive.find(caller, id).await {
+            Ok(job) if belongs_to(&job, caller) => Ok(Arc::new(job)),
+            Ok(_) => Err(JobError::NotFound),
+            Err(error) if id.may_be_new(SystemTime::now()) => self.live(caller, id).await?.ok_or(error),
+            Err(error) => Err(error),
+        }
     }
 
-    /// The caller's job of this id, where it is in Kubernetes. A job that another replica has just created, or this one, may be missing from
-    /// the store for a moment: then the API server is asked.
+    /// The caller's job of this id, where it is in Kubernetes: the API server is asked where the watch does not know it.
     pub(crate) async fn live(
         &self,
         caller: &Caller,
         id: &JobId,
     ) -> Result<Option<Arc<GenerationJob>>, ClusterError> {
-        let key = ObjectRef::new(id.as_str()).within(&caller.namespace);
-        let job = match self.store.get(&key) {
+        let job = match self.watched(caller, id) {
             Some(job) => Some(job),
             None => match cluster::call(self.api(caller).get(id.as_str())).await {
                 Ok(job) => Some(Arc::new(job)),
@@ -62,6 +75,16 @@ impl Jobs {
             },
         };
         Ok(job.filter(|job| belongs_to(job, caller)))
+    }
+
+    /// The job of this id in the caller's namespace, whosever it is, as the watch last told.
+    fn watched(&self, caller: &Caller, id: &JobId) -> Option<Arc<GenerationJob>> {
+        self.store.get(&ObjectRef::new(id.as_str()).within(&caller.namespace))
+    }
+
+    /// Whether all jobs were read once.
+    fn listed(&self) -> bool {
+        self.ready().now_or_never().unwrap_or(false)
     }
 
     /// The caller's jobs, in no order.

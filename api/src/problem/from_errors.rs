@@ -119,6 +119,7 @@ impl From<CreateError> for Problem {
                 internal("the namespace of the API key, or the definition of GenerationJob, is missing")
             }
             CreateError::Cluster(error) => error.into(),
+            CreateError::Before(error) => error.into(),
             CreateError::KeyReused => Self::new(Code::IdempotencyKeyReused, error.to_string()),
         }
     }

@@ -8,7 +8,7 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use trellis_crds::{InputKind, WorkerPool};
 
-use crate::service::{PHOTO, Service, base64, body, id, photo, problem, write_keys};
+use crate::service::{PHOTO, Service, base64, body, completed, id, keep_record, photo, problem, write_keys};
 
 #[tokio::test]
 async fn a_form_is_taken_like_json() {
@@ -144,6 +144,19 @@ async fn one_idempotency_key_makes_one_job() {
     let mut other = photo();
     other["seed"] = json!(43);
     problem(request(&other), 422, "idempotency_key_reused").await;
+    // Later still, when only the job's record is left.
+    let job = service.jobs().get(&ids[0]).await.unwrap();
+    keep_record(service.folder.path(), &job, completed(service.folder.path(), &job, b"glTF"));
+    service.delete(&format!("/api/v1/jobs/{}", ids[0])).send().await.unwrap().error_for_status().unwrap();
+    service
+        .wait_for("/api/v1/jobs", async |response| {
+            response.json::<Value>().await.unwrap()["jobs"] == json!([])
+        })
+        .await;
+    let again = body(request(&photo()).send().await.unwrap(), StatusCode::ACCEPTED).await;
+    assert_eq!(id(&again), ids[0]);
+    problem(request(&other), 422, "idempotency_key_reused").await;
+    assert_eq!(service.jobs().list(&Default::default()).await.unwrap().items.len(), 0);
     let empty = service.post("/api/v1/generate/image-to-3d").header("Idempotency-Key", "").json(&photo());
     problem(empty, 400, "invalid_parameter").await;
     service.stop().await;

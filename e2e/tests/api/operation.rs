@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use trellis_crds::InputKind;
 use trellis_e2e::ApiServer;
 
-use crate::service::{Service, body, photo, problem, write_keys};
+use crate::service::{Service, body, completed, keep_record, photo, problem, write_keys};
 
 #[tokio::test]
 async fn a_withdrawn_key_ends_without_a_restart() {
@@ -64,7 +64,19 @@ async fn while_the_api_server_is_away_jobs_are_read_and_not_made() {
             response.json::<Value>().await.unwrap()["jobs"] != json!([])
         })
         .await;
+    let id = path.rsplit('/').next().unwrap();
+    let mut archived = service.jobs().get(id).await.unwrap();
+    archived.metadata.name = Some("gj-01jd0000000000000000000000".into());
+    let status = completed(service.folder.path(), &archived, b"glTF");
+    keep_record(service.folder.path(), &archived, status);
     tokio::task::spawn_blocking(|| drop(server)).await.unwrap();
+
+    let read = |id: &str| service.get(&format!("/api/v1/jobs/{id}/status"));
+    let archived = body(read("gj-01jd0000000000000000000000").send().await.unwrap(), StatusCode::OK).await;
+    assert_eq!(archived["status"], "completed");
+    problem(read("gj-01jd0000000000000000000001"), 404, "job_not_found").await;
+    // An idempotency key's, by its time: another replica may just have made it.
+    problem(read("gj-7zzzzzzzzzzzzzzzzzzzzzzzzz"), 503, "kubernetes_unavailable").await;
 
     let request = || service.post("/api/v1/generate/image-to-3d").json(&photo());
     problem(request(), 503, "kubernetes_unavailable").await;
