@@ -103,7 +103,7 @@ fn reference<K: Resource<DynamicType = ()>>(identity: &Identity) -> ObjectRefere
         namespace: Some(identity.key.namespace.clone()),
         name: Some(identity.key.name.clone()),
         uid: Some(identity.uid.to_string()),
-        resource_version: Some(identity.version.to_string()),
-        field_path: None,
+        // Without the state that it was in: an event that comes again is told with the first one.
+        ..ObjectReference::default()
     }
 }
