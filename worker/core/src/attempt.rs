@@ -100,17 +100,18 @@ pub(crate) async fn make<E: Engine>(worker: Arc<Worker<E>>, members: Vec<Member>
         let (progress, shown) = watch::channel(Progress::default());
         let (told, result) = oneshot::channel();
         let cancel = CancellationToken::new();
+        let span = span(attempt.number, &job);
         works.push(Work {
             job: job.clone(),
             attempt: attempt.number,
             start,
             progress,
             cancel: cancel.clone(),
-            span: span(attempt.number, &job),
+            span: span.clone(),
         });
         results.push(told);
         let under_way = UnderWay { shown, result, cancel, stop };
-        attempts.push(make_one(worker.clone(), attempt, job, start, under_way));
+        attempts.push(make_one(worker.clone(), attempt, job, start, under_way).instrument(span));
     }
     let span = match &works[..] {
         [work] => work.span.clone(),
@@ -139,19 +140,15 @@ async fn make_one<E: Engine>(
     start: Timestamp,
     under_way: UnderWay,
 ) -> End {
-    let span = span(attempt.number, &job);
     let begun = Attempt::begin(&worker, &attempt, &job, start);
-    let run = async {
-        worker.metrics.started();
-        tracing::info!("job taken");
-        let trace = trace(&attempt, &job);
-        let end = begun.run(&worker, under_way).await;
-        trace.inspect(|trace| end.tell(trace));
-        worker.metrics.ended(end.metric_label());
-        tracing::info!(end = end.metric_label(), "job ended");
-        end
-    };
-    run.instrument(span).await
+    worker.metrics.started();
+    tracing::info!("job taken");
+    let trace = trace(&attempt, &job);
+    let end = begun.run(&worker, under_way).await;
+    trace.inspect(|trace| end.tell(trace));
+    worker.metrics.ended(end.metric_label());
+    tracing::info!(end = end.metric_label(), "job ended");
+    end
 }
 
 /// Hands back `job`, which the worker has not begun.
