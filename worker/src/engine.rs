@@ -12,7 +12,7 @@ use trellis_worker_core::{Engine, Failure, Made, Period, Product, Progress, Work
 
 use crate::fetch::Fetcher;
 use crate::model::{Asset, Model, Task, timed};
-use crate::order::{Order, sources};
+use crate::order::Order;
 use crate::record;
 use crate::upload::Folder;
 
@@ -83,7 +83,7 @@ impl Trellis {
         let folder = Folder::of(job, *attempt, &self.output_uri)?;
         let began = Instant::now();
         let namespace = job.namespace().unwrap_or_default();
-        let fetch = self.fetcher.all(&namespace, sources(&job.spec));
+        let fetch = self.fetcher.all(&namespace, job.spec.input.sources());
         let Some(files) = cancel.run_until_cancelled(fetch).await else { return Ok(None) };
         let begun = Begun { folder, seed: order.seed, fetched: timed(FETCH, began.elapsed()) };
         let task = Task { order, files: files?, progress: progress.clone(), cancel: cancel.clone() };

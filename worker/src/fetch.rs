@@ -26,8 +26,12 @@ pub(crate) struct Fetcher {
 
 impl Fetcher {
     /// Reads all `sources` of a job in `namespace`, in their order.
-    pub(crate) async fn all(&self, namespace: &str, sources: &[Source]) -> Result<Vec<Bytes>, Failure> {
-        try_join_all(sources.iter().map(|source| self.one(namespace, source))).await
+    pub(crate) async fn all(
+        &self,
+        namespace: &str,
+        sources: impl Iterator<Item = &Source>,
+    ) -> Result<Vec<Bytes>, Failure> {
+        try_join_all(sources.map(|source| self.one(namespace, source))).await
     }
 
     async fn one(&self, namespace: &str, source: &Source) -> Result<Bytes, Failure> {

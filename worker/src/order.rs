@@ -61,15 +61,6 @@ impl Order {
     }
 }
 
-/// The files that a job is made from.
-pub(crate) fn sources(spec: &GenerationJobSpec) -> &[Source] {
-    match (&spec.input.image, &spec.input.variant) {
-        (Some(image), _) => &image.sources,
-        (None, Some(variant)) => std::slice::from_ref(&variant.mesh),
-        (None, None) => &[],
-    }
-}
-
 fn input(spec: &GenerationJobSpec) -> Result<Input, Failure> {
     let input = &spec.input;
     match (&input.image, &input.text, &input.variant) {
@@ -176,13 +167,13 @@ mod tests {
         text.input.image = None;
         text.input.text = Some(TextInput { prompt: "a cup".into() });
         assert_eq!(Order::of(&text).unwrap().input, Input::Text("a cup".into()));
-        assert!(sources(&text).is_empty());
+        assert_eq!(text.input.sources().count(), 0);
         let mut variant = text.clone();
         variant.input.text = None;
         let mesh = source("https://host/cup.obj?version=2");
         variant.input.variant = Some(VariantInput { mesh: mesh.clone(), prompt: "rust".into() });
         assert_eq!(Order::of(&variant).unwrap().input, Input::Variant(FileFormat::Obj, "rust".into()));
-        assert_eq!(sources(&variant), [mesh]);
+        assert!(variant.input.sources().eq([&mesh]));
         variant.input.variant =
             Some(VariantInput { mesh: source("gs://bucket/cup.fbx"), ..Default::default() });
         let failure = Order::of(&variant).unwrap_err();

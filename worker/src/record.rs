@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use tokio::time::timeout;
-use trellis_crds::GenerationJob;
+use trellis_crds::{GenerationJob, MANIFEST};
 use trellis_storage::{Error, ObjectUri, Storage};
 use trellis_worker_core::{Failure, chain};
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The record as a file beside those of the attempt.
 pub(crate) fn manifest(job: &GenerationJob) -> Result<File, Failure> {
     let content = text(job).map_err(|error| Failure::internal(&error))?;
-    Ok(File { name: "manifest.json".into(), format: "json", content: content.into() })
+    Ok(File { name: MANIFEST.into(), format: "json", content: content.into() })
 }
 
 /// Stores the record of a failed attempt in the attempt's folder, where that can be done.

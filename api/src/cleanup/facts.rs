@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kube::ResourceExt as _;
-use trellis_crds::{GenerationJob, Phase, Source};
+use trellis_crds::{GenerationJob, Phase};
 use trellis_storage::ObjectUri;
 
 use super::layout::{Folder, JobName};
@@ -25,7 +25,7 @@ impl LiveJob {
         let assigned = status.assignment.iter().map(|assignment| assignment.attempt);
         let ended = status.attempts.iter().map(|attempt| attempt.number);
         let outputs = status.outputs.iter().map(|file| file.uri.as_str());
-        let inputs = sources(job).filter_map(|source| source.uri.as_deref());
+        let inputs = job.spec.input.sources().filter_map(|source| source.uri.as_deref());
         Self {
             name: JobName { namespace: job.namespace().unwrap_or_default(), name: job.name_any() },
             uid: job.uid().unwrap_or_default(),
@@ -34,11 +34,6 @@ impl LiveJob {
             addresses: outputs.chain(inputs).filter_map(|uri| uri.parse().ok()).collect(),
         }
     }
-}
-
-fn sources(job: &GenerationJob) -> impl Iterator<Item = &Source> {
-    let images = job.spec.input.image.iter().flat_map(|image| &image.sources);
-    images.chain(job.spec.input.variant.iter().map(|variant| &variant.mesh))
 }
 
 /// What a record says, be it in the folder of its attempt or in the archive.

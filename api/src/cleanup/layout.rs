@@ -1,12 +1,9 @@
 //! What an object in the storage is, by its address. What is not of this layout was not made here, and nobody touches it.
 
-use trellis_crds::ARCHIVE;
+use trellis_crds::{ARCHIVE, MANIFEST, is_object_name};
 use trellis_storage::{Listed, ObjectUri};
 
 use crate::jobs::JobId;
-
-/// The file that is written last into the folder of an attempt.
-pub(super) const MANIFEST: &str = "manifest.json";
 
 /// Where this installation keeps things.
 #[derive(Clone, Debug)]
@@ -65,7 +62,7 @@ fn kind_of_output(name: &str) -> Option<Kind> {
     let parts: Vec<&str> = name.split('/').collect();
     match parts[..] {
         [ARCHIVE, namespace, file] => Some(Kind::Record(job_name(namespace, file.strip_suffix(".json")?)?)),
-        [namespace, uid, attempt, file] if is_name(namespace) && is_uid(uid) && is_file(file) => {
+        [namespace, uid, attempt, file] if is_object_name(namespace) && is_uid(uid) && is_file(file) => {
             let attempt = number(attempt)?;
             let folder = Folder { namespace: namespace.into(), uid: uid.into(), attempt };
             Some(if file == MANIFEST { Kind::Manifest(folder) } else { Kind::Output(folder) })
@@ -85,17 +82,8 @@ fn kind_of_input(name: &str) -> Option<Kind> {
 }
 
 fn job_name(namespace: &str, name: &str) -> Option<JobName> {
-    let is_job = is_name(namespace) && is_name(name);
+    let is_job = is_object_name(namespace) && is_object_name(name);
     is_job.then(|| JobName { namespace: namespace.into(), name: name.into() })
-}
-
-/// As Kubernetes names namespaces and jobs.
-fn is_name(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
-    !text.is_empty()
-        && text.bytes().all(plain)
-        && !text.starts_with(['-', '.'])
-        && !text.ends_with(['-', '.'])
 }
 
 /// As the API server makes uids: a UUID in lower case.

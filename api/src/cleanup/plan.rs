@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use trellis_storage::{Listed, ObjectUri};
 
-use super::facts::{LiveJob, Records};
-use super::layout::{Folder, Places};
+use super::facts::Records;
+use super::layout::Folder;
 use super::survey::{Group, Survey};
 
 /// By what is decided.
@@ -58,21 +58,14 @@ impl Deletion {
 
 /// The records that are to be read before it can be decided: first those in the archive, and when these are among `records`, the manifests
 /// of folders that none of them names. None where all is known.
-pub(super) fn records_needed(
-    places: &Places,
-    listing: &[Listed],
-    jobs: &[LiveJob],
-    records: &Records,
-    rules: Rules,
-) -> Vec<ObjectUri> {
-    let survey = Survey::of(places, listing, jobs, rules);
+pub(super) fn records_needed(survey: &Survey<'_>, records: &Records) -> Vec<ObjectUri> {
     let is_unread = |uri: &&ObjectUri| !records.contains_key(*uri);
     let archive = survey.kept_records().map(|(_, record)| &record.uri);
     let unread: Vec<_> = archive.filter(is_unread).cloned().collect();
     if !unread.is_empty() && survey.folders().next().is_some() {
         return unread;
     }
-    let named = Named::of(&survey, records);
+    let named = Named::of(survey, records);
     let folders = survey.folders().filter(|(folder, group)| {
         // Without other files beside it there is nothing to decide.
         !named.may_be(folder) && !group.files.is_empty() && !survey.is_expired(folder, group)
@@ -81,15 +74,8 @@ pub(super) fn records_needed(
 }
 
 /// What goes. Folders stay where the record that would tell is not among `records`.
-pub(super) fn what_to_delete(
-    places: &Places,
-    listing: &[Listed],
-    jobs: &[LiveJob],
-    records: &Records,
-    rules: Rules,
-) -> Vec<Deletion> {
-    let survey = Survey::of(places, listing, jobs, rules);
-    let named = Named::of(&survey, records);
+pub(super) fn what_to_delete(survey: &Survey<'_>, records: &Records) -> Vec<Deletion> {
+    let named = Named::of(survey, records);
     let mut deletions = Vec::new();
     let mut delete = |object: &Listed, reason| deletions.push(Deletion::new(object, reason));
     for (folder, group) in survey.folders().filter(|(folder, _)| !named.may_be(folder)) {

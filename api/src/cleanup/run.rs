@@ -15,6 +15,7 @@ use trellis_storage::{Error, Listed, ObjectUri, Storage};
 use super::facts::{LiveJob, Record, Records};
 use super::layout::Places;
 use super::plan::{Deletion, Reason, Rules, records_needed, what_to_delete};
+use super::survey::Survey;
 use crate::cluster::{self, ClusterError};
 use crate::jobs::archive::MAX_RECORD_BYTES;
 
@@ -112,16 +113,17 @@ pub async fn clean_storage(
     // The jobs come second: whoever has written one of these objects has its job by then.
     let listing = list(&storage, &places).await?;
     let jobs = jobs(client).await?;
+    let survey = Survey::of(&places, &listing, &jobs, rules);
     let mut records = Records::new();
     loop {
-        let needed = records_needed(&places, &listing, &jobs, &records, rules);
+        let needed = records_needed(&survey, &records);
         if needed.is_empty() {
             break;
         }
         let read = stream::iter(needed).map(|uri| read(&storage, uri)).buffer_unordered(REQUESTS);
         records.extend(read.collect::<Vec<_>>().await);
     }
-    let deletions = what_to_delete(&places, &listing, &jobs, &records, rules);
+    let deletions = what_to_delete(&survey, &records);
     if settings.dry_run {
         tell(deletions, "would be deleted", report)
     } else {

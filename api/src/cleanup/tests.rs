@@ -13,6 +13,7 @@ use trellis_storage::{Listed, ObjectUri};
 use super::facts::{LiveJob, Record, Records};
 use super::layout::{Folder, JobName, Kind, Places};
 use super::plan::{Deletion, Reason, Rules, records_needed, what_to_delete};
+use super::survey::Survey;
 
 const DAY: u64 = 86_400;
 const NAMESPACES: [&str; 2] = ["archive", "shop"];
@@ -75,11 +76,11 @@ fn decide(
     all: &Records,
     keep_days: Option<u64>,
 ) -> (Vec<Deletion>, Records) {
-    let (places, rules, mut records) = (places(), rules(keep_days), Records::new());
+    let (survey, mut records) = (Survey::of(&places(), listing, jobs, rules(keep_days)), Records::new());
     loop {
-        let needed = records_needed(&places, listing, jobs, &records, rules);
+        let needed = records_needed(&survey, &records);
         if needed.is_empty() {
-            return (what_to_delete(&places, listing, jobs, &records, rules), records);
+            return (what_to_delete(&survey, &records), records);
         }
         records.extend(needed.into_iter().map(|uri| (uri.clone(), all.get(&uri).cloned().flatten())));
     }

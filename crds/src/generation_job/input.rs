@@ -36,6 +36,12 @@ impl Input {
             _ => None,
         }
     }
+
+    /// The files that the asset is made from.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        let images = self.image.iter().flat_map(|image| &image.sources);
+        images.chain(self.variant.iter().map(|variant| &variant.mesh))
+    }
 }
 
 /// The kinds of input, by which jobs find a pool.

@@ -22,6 +22,8 @@ pub use status::*;
 
 /// The folder of records below the installation's destination.
 pub const ARCHIVE: &str = "archive";
+/// The name of the record in the folder of its attempt, where it is written last.
+pub const MANIFEST: &str = "manifest.json";
 
 impl GenerationJob {
     /// The phase, `Pending` for a job that no one has looked at yet.
@@ -76,7 +78,7 @@ impl GenerationJob {
 }
 
 /// Whether Kubernetes gives such names to namespaces and jobs: lower-case letters, digits, `-` and `.`, and neither of these at an end.
-fn is_object_name(name: &str) -> bool {
+pub fn is_object_name(name: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let ends = [name.bytes().next(), name.bytes().next_back()];
     ends.iter().all(|end| end.is_some_and(alphanumeric))
