@@ -123,6 +123,9 @@ const REFUSED_JOBS: &[(&str, &str, &str)] = &[
     ("ttlSecondsAfterFailed: -1", "spec.ttlSecondsAfterFailed", "should be greater than or equal to 0"),
     ("webhook: {}", "spec.webhook.url", "Required value"),
     ("webhook: {url: 'http://example.com/done'}", "spec.webhook.url", "write https://host/path"),
+    ("webhook: {url: 'https://example.com/done', events: []}", "spec.webhook.events", "should have at least 1 items"),
+    ("webhook: {url: 'https://example.com/done', events: [failed, failed]}", "spec.webhook.events[1]", "Duplicate value"),
+    ("webhook: {url: 'https://example.com/done', events: [begun]}", "spec.webhook.events[0]", "supported values: \"start\", \"progress\", \"completed\", \"failed\", \"cancelled\""),
 ];
 
 /// What a pool may not say, the field that the refusal names, and a part of its message.

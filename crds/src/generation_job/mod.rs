@@ -9,6 +9,7 @@ mod output;
 mod sampling;
 mod spec;
 mod status;
+mod webhook;
 
 use crate::labels;
 
@@ -19,6 +20,7 @@ pub use output::*;
 pub use sampling::*;
 pub use spec::*;
 pub use status::*;
+pub use webhook::*;
 
 /// The folder of records below the installation's destination.
 pub const ARCHIVE: &str = "archive";
@@ -169,7 +171,7 @@ mod tests {
             "ttlSecondsAfterFailed": 600,
             "suspend": false,
             "cancel": true,
-            "webhook": { "url": "https://example.com/done" }
+            "webhook": { "url": "https://example.com/done", "events": ["progress", "completed"] }
         });
         let typed: GenerationJobSpec = serde_json::from_value(stored.clone()).unwrap();
         assert_eq!(serde_json::to_value(typed).unwrap(), stored);

@@ -1,6 +1,6 @@
 //! What a user asks for.
 
-use super::{GenerationJobStatus, Input, Output, Quality, Sampling};
+use super::{GenerationJobStatus, Input, Output, Quality, Sampling, Webhook};
 use kube::core::Rule;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ const FIXED: &str = "cannot change after creation; create another GenerationJob"
     validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name must have at most 63 characters"),
     selectable = ".status.phase",
     selectable = ".status.assignment.worker",
+    selectable = ".spec.webhook.url",
     doc = "One request for a 3D asset. A worker of a fitting WorkerPool turns the input into files; the status says how far it is and where they are.",
     printcolumn(
         name = "Phase",
@@ -146,7 +147,7 @@ pub struct GenerationJobSpec {
     )]
     pub cancel: bool,
 
-    /// Whom to tell when the job ended. Release 0.1 stores this and calls nobody.
+    /// Whom to tell what becomes of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
 }
@@ -218,17 +219,4 @@ fn start_seconds() -> i32 {
 
 fn run_seconds() -> i32 {
     3600
-}
-
-/// Whom to tell when a job ended.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Webhook {
-    /// The address that gets one POST with the job's name, phase and outputs as JSON. https only, public hosts only. At most
-    /// 2048 characters.
-    #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^https://[^/]+.*$')").message("write https://host/path")
-    )]
-    pub url: String,
 }

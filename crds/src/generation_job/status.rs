@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::WebhookStatus;
+
 /// How many ended attempts a status keeps.
 pub const MAX_ATTEMPTS: usize = 10;
 /// How many files a status lists.
@@ -81,6 +83,10 @@ pub struct GenerationJobStatus {
     /// Why the job failed for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
+
+    /// What the webhook was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookStatus>,
 }
 
 impl GenerationJobStatus {
