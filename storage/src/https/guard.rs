@@ -6,7 +6,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +64,7 @@ impl Guard {
             .https_only(true)
             .no_proxy()
             .redirect(redirect::Policy::none())
-            .dns_resolver(Arc::new(Resolver { guard: self.clone(), admitted }))
+            .dns_resolver(Arc::new(Resolver { guard: self.clone(), admitted, lookup: system }))
             .connect_timeout(CONNECT_TIME)
             .user_agent(concat!("trellis/", env!("CARGO_PKG_VERSION")))
     }
@@ -157,15 +159,21 @@ pub(super) fn convert(url: &Url, error: reqwest::Error) -> Error {
 struct Resolver {
     guard: Guard,
     admitted: Admitted,
+    lookup: fn(String) -> Answer,
+}
+
+/// What DNS says of a name.
+type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+fn system(name: String) -> Answer {
+    Box::pin(async move { Ok(lookup_host((name, 0)).await?.collect()) })
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, admitted) = (self.guard.clone(), self.admitted);
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = lookup_host((absolute(name.as_str()), 0)).await?.collect();
-            all_admitted(&guard, admitted, addresses)
-        })
+        let answer = (self.lookup)(absolute(name.as_str()));
+        Box::pin(async move { all_admitted(&guard, admitted, answer.await?) })
     }
 }
 
@@ -206,10 +214,12 @@ impl StdError for NotPublic {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     /// Each would reach something that a stranger must not reach, or hides where it leads.
-    const HOSTILE: [&str; 66] = [
+    const HOSTILE: [&str; 88] = [
         // Not https.
         "",
         "example.com/a.png",
@@ -226,6 +236,9 @@ mod tests {
         "https://?a",
         "jar:https://example.com!/",
         "ws://example.com/",
+        "https+unix:///run/docker.sock",
+        "dict://example.com:2628/d:x",
+        "ldap://example.com/",
         // Private addresses, however they are written.
         "https://127.0.0.1/",
         "https://127.1/",
@@ -266,6 +279,22 @@ mod tests {
         "https://[fe80::1%25eth0]/",
         "https://[ff02::1]/",
         "https://[::127.0.0.1]/",
+        "https://[::ffff:0:127.0.0.1]/",
+        "https://[64:ff9b:1::a00:1]/",
+        "https://[2001:0:7f00:1::]/",
+        "https://[2001:db8::1]/",
+        "https://[fd20:ce::254]/",
+        "https://[0000::1]:443/",
+        "https://0x7f.1/",
+        "https://0300.0250.1/",
+        "https://4294967295/",
+        "https://127.0.0.1\t/",
+        "https://12\n7.0.0.1/",
+        "https:127.0.0.1",
+        "https:/127.0.0.1/",
+        r"https:\\127.0.0.1\",
+        "https://198.18.0.1/",
+        "https://192.0.0.192/",
         // Names of private networks.
         "https://localhost/",
         "https://LOCALHOST/",
@@ -276,6 +305,9 @@ mod tests {
         "https://kubernetes.default.svc/",
         "https://kubernetes.default.svc.cluster.local./",
         "https://printer.lan/",
+        "https://local\thost/",
+        "https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/",
+        "https://metadata．google．internal。/",
         // Users and ports.
         "https://example.com@127.0.0.1/",
         "https://user:secret@example.com/",
@@ -371,6 +403,24 @@ mod tests {
         assert!(all(&guard, Admitted::Named, &["10.1.0.1", "::ffff:10.1.0.1"]));
         assert!(!all(&guard, Admitted::Named, &["8.8.8.8"]), "other ports are for the named networks");
         assert!(!all(&guard, Admitted::Usual, &["10.2.0.1"]));
+    }
+
+    /// Says at first that a name is public, and then that it is here.
+    fn rebinding(_: String) -> Answer {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let address = if ASKED.fetch_add(1, Ordering::SeqCst) == 0 { "8.8.8.8" } else { "127.0.0.1" };
+        Box::pin(async move { Ok(vec![SocketAddr::new(address.parse().unwrap(), 0)]) })
+    }
+
+    /// The connection is made to what was checked, and each connection asks and checks anew.
+    #[tokio::test]
+    async fn a_name_that_changes_its_address_after_it_was_checked_gains_nothing() {
+        let resolver = Resolver { guard: Guard::default(), admitted: Admitted::Usual, lookup: rebinding };
+        let name = || "rebind.example.com".parse().unwrap();
+        let first: Vec<_> = resolver.resolve(name()).await.unwrap().map(|address| address.ip()).collect();
+        assert_eq!(first, ["8.8.8.8".parse::<IpAddr>().unwrap()]);
+        let second = resolver.resolve(name()).await.err().unwrap();
+        assert!(second.is::<NotPublic>(), "{second}");
     }
 
     #[test]
