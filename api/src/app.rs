@@ -8,7 +8,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use kube::runtime::reflector::Store;
 use prometheus::Registry;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use trellis_crds::WorkerPool;
 use trellis_storage::Storage;
@@ -19,6 +19,7 @@ use crate::jobs::inputs::Inputs;
 use crate::jobs::store::Jobs;
 use crate::middleware::{self, Requests};
 use crate::problem::{Code, Problem};
+use crate::request::Places;
 use crate::settings::Settings;
 use crate::{openapi, routes, ui};
 
@@ -34,7 +35,7 @@ pub(crate) struct App {
     /// The worker pools of every namespace.
     pub pools: Store<WorkerPool>,
     /// The places of requests whose bodies are in memory.
-    pub places: Arc<Semaphore>,
+    pub places: Arc<Places>,
     /// Where inputs go.
     pub inputs: Inputs,
     /// Where results come from.
@@ -72,12 +73,14 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Waker};
 
     use super::*;
     use axum::body::Body;
     use axum::http::{Request, StatusCode};
-    use futures::StreamExt as _;
+    use futures::{FutureExt as _, StreamExt as _};
     use kube::Client;
     use tower::ServiceExt as _;
     use trellis_storage::HttpsReader;
@@ -86,13 +89,17 @@ mod tests {
     use crate::jobs::archive::Archive;
     use crate::request::PLACES;
 
-    /// A service that has read nothing yet, and a key for it. Kubernetes answers nothing.
-    fn starting() -> (Router, String) {
+    /// A service that has read nothing yet, and the keys of five users for it. Kubernetes answers nothing.
+    fn starting() -> (Router, Vec<String>) {
         let silent = tower::service_fn(|_: Request<kube::client::Body>| async {
             std::future::pending::<Result<axum::http::Response<Body>, std::io::Error>>().await
         });
-        let (key, entry) = Key::generate("a".into(), "alice".into(), "team".into()).unwrap();
-        let (_, keys) = watch::channel(Arc::new(Keys { keys: vec![entry] }));
+        let users = ["alice", "bob", "carol", "dan", "erin"];
+        let (sent, entries): (Vec<_>, Vec<_>) = users
+            .map(|user| Key::generate(user.into(), user.into(), "team".into()).unwrap())
+            .into_iter()
+            .unzip();
+        let (_, keys) = watch::channel(Arc::new(Keys { keys: entries }));
         let storage = Storage::new(trellis_storage::Settings::default());
         let archive = Archive::new(storage.clone(), None);
         let (jobs, _) = Jobs::watch(Client::new(silent, "default"), archive);
@@ -115,20 +122,20 @@ mod tests {
             keys,
             jobs,
             pools,
-            places: Arc::new(Semaphore::new(PLACES)),
+            places: Arc::default(),
             inputs,
             storage,
             health: Health::default(),
         };
         let registry = Registry::new();
         let requests = Requests::register(&registry).unwrap();
-        (router(app, registry, requests), key)
+        (router(app, registry, requests), sent)
     }
 
     #[tokio::test]
     async fn before_the_first_reading_nobody_hears_that_they_have_no_jobs() {
-        let (service, key) = starting();
-        let request = Request::get("/api/v1/jobs").header("x-api-key", key).body(Body::empty()).unwrap();
+        let (service, keys) = starting();
+        let request = Request::get("/api/v1/jobs").header("x-api-key", &keys[0]).body(Body::empty()).unwrap();
         let response = service.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
@@ -148,22 +155,60 @@ mod tests {
             .unwrap()
     }
 
+    /// Sends `count` uploads of each of `keys`, and says how many bodies are read.
+    fn upload_all<'a>(
+        service: &'a Router,
+        keys: &'a [String],
+        count: usize,
+        begun: &'a Arc<AtomicUsize>,
+    ) -> Vec<Pin<Box<dyn Future<Output = Response> + 'a>>> {
+        let uploads = keys.iter().flat_map(|key| (0..count).map(move |_| upload(key, begun)));
+        uploads
+            .map(|request| {
+                let answer = service
+                    .clone()
+                    .oneshot(request)
+                    .map(|answer| answer.unwrap_or_else(|never| match never {}));
+                Box::pin(answer) as Pin<Box<dyn Future<Output = Response>>>
+            })
+            .collect()
+    }
+
+    fn poll_all(uploads: &mut [Pin<Box<dyn Future<Output = Response> + '_>>]) {
+        let mut context = Context::from_waker(Waker::noop());
+        for upload in uploads {
+            assert!(upload.as_mut().poll(&mut context).is_pending());
+        }
+    }
+
     #[tokio::test]
     async fn only_so_many_bodies_are_in_memory_at_a_time() {
-        let (service, key) = starting();
+        let (service, keys) = starting();
         let begun = Arc::new(AtomicUsize::new(0));
         let stranger = service.clone().oneshot(upload("wrong", &begun)).await.unwrap();
         assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
-        let mut uploads: Vec<_> =
-            (0..=PLACES).map(|_| Box::pin(service.clone().oneshot(upload(&key, &begun)))).collect();
-        for upload in &mut uploads {
-            assert!(futures::poll!(upload.as_mut()).is_pending());
-        }
+        // Five users, each with as many as one may have.
+        let mut uploads = upload_all(&service, &keys, PLACES / 4, &begun);
+        poll_all(&mut uploads);
         assert_eq!(begun.load(Ordering::SeqCst), PLACES);
-        uploads.remove(0);
-        for upload in &mut uploads {
-            assert!(futures::poll!(upload.as_mut()).is_pending());
-        }
+        drop(uploads.remove(0));
+        poll_all(&mut uploads);
         assert_eq!(begun.load(Ordering::SeqCst), PLACES + 1, "a client that went away keeps its place");
+    }
+
+    #[tokio::test]
+    async fn one_user_does_not_keep_the_others_waiting() {
+        let (service, keys) = starting();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let mut slow = upload_all(&service, &keys[..1], 2 * PLACES, &begun);
+        poll_all(&mut slow);
+        assert_eq!(begun.load(Ordering::SeqCst), PLACES / 4);
+        let mut others = upload_all(&service, &keys[1..2], 1, &begun);
+        poll_all(&mut others);
+        assert_eq!(begun.load(Ordering::SeqCst), PLACES / 4 + 1);
+        // First come, first served.
+        drop(slow.remove(0));
+        poll_all(&mut slow);
+        assert_eq!(begun.load(Ordering::SeqCst), PLACES / 4 + 2);
     }
 }

@@ -12,7 +12,7 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::{IntoResponses, Modify, OpenApi};
 
 use crate::app::App;
 use crate::problem::{Code, FieldError, MEDIA_TYPE, Problem};
@@ -107,26 +107,4 @@ fn problems(status: u16) -> Response {
         _ => response,
     }
     .build()
-}
-
-/// A form with an image file, as the document describes it. Its other fields are those of the JSON body.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read by nobody but the derive")]
-pub(crate) struct ImageForm {
-    /// A PNG, JPEG or WebP file.
-    #[schema(format = Binary, content_media_type = "application/octet-stream")]
-    image: String,
-    /// Files to make, separated by commas, or several fields of this name.
-    output_formats: Option<String>,
-    /// Preset.
-    quality: Option<crate::request::Quality>,
-    /// Seed of the noise.
-    #[schema(minimum = 0, maximum = 4294967295_i64)]
-    seed: Option<i64>,
-    /// A worker pool by name.
-    pool: Option<String>,
-    /// How the model samples, in JSON.
-    sampling: Option<crate::request::Sampling>,
-    /// How the mesh is finished, in JSON.
-    mesh: Option<crate::request::Mesh>,
 }

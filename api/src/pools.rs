@@ -6,6 +6,8 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 use trellis_crds::{InputKind, WorkerPool, conditions};
 
+use crate::request::{Generate, WhenFailing};
+
 /// Why no pool takes a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PoolError {
@@ -25,25 +27,67 @@ pub(crate) enum PoolError {
         /// The kind of input.
         input: &'static str,
     },
+    /// No pool that would take it runs the model that the request names.
+    #[error("No worker pool that takes {input} input runs the model `{model}`.")]
+    UnknownModel {
+        /// The model.
+        model: String,
+        /// The kind of input.
+        input: &'static str,
+    },
     /// The pools that would take it hold their jobs back after one failure upon another.
-    #[error("The workers for {0} input failed one after another, so that new jobs are not taken for now.")]
+    #[error(
+        "The workers for {0} input failed one after another, so that new jobs are not taken for now. With `\"when_failing\": \"queue\"` this one is taken, and waits."
+    )]
     CircuitOpen(&'static str),
 }
 
-/// Finds out whether one of `pools` takes a job with `input` from `namespace`. Pools of the job's own namespace hide those of
+/// What a request wants of a pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// That it takes this kind of input.
+    pub input: InputKind,
+    /// That it is this one.
+    pub pool: Option<&'a str>,
+    /// That it runs this model.
+    pub model: Option<&'a str>,
+    /// Whether it has to work now.
+    pub when_failing: WhenFailing,
+}
+
+impl<'a> Wanted<'a> {
+    /// Any that takes `input` and works.
+    #[must_use]
+    pub(crate) fn any(input: InputKind) -> Self {
+        Self { input, pool: None, model: None, when_failing: WhenFailing::Refuse }
+    }
+
+    /// What `request` says.
+    #[must_use]
+    pub(crate) fn by(request: &'a Generate) -> Self {
+        let options = &request.options;
+        Self {
+            input: request.input.kind(),
+            pool: options.pool.as_deref(),
+            model: options.model.as_deref(),
+            when_failing: options.when_failing.unwrap_or_default(),
+        }
+    }
+}
+
+/// Finds out whether one of `pools` takes a job that wants this, from `namespace`. Pools of the job's own namespace hide those of
 /// `shared`, the operator's.
 pub(crate) fn check(
     pools: &[Arc<WorkerPool>],
     namespace: &str,
     shared: &str,
-    input: InputKind,
-    named: Option<&str>,
+    wanted: Wanted<'_>,
 ) -> Result<(), PoolError> {
-    let kind = kind_name(input);
+    let (input, kind) = (wanted.input, kind_name(wanted.input));
     let reachable = [namespace, shared]
         .into_iter()
         .flat_map(|place| pools.iter().filter(move |pool| pool.namespace().as_deref() == Some(place)));
-    let fitting: Vec<_> = match named {
+    let mut fitting: Vec<_> = match wanted.pool {
         None => reachable.filter(|pool| pool.spec.inputs.contains(&input)).collect(),
         Some(name) => {
             let mut called = reachable.filter(|pool| pool.name_any() == name);
@@ -57,7 +101,16 @@ pub(crate) fn check(
     if fitting.is_empty() {
         return Err(PoolError::None(kind));
     }
-    if fitting.iter().all(|pool| is_open(pool)) { Err(PoolError::CircuitOpen(kind)) } else { Ok(()) }
+    if let Some(model) = wanted.model {
+        fitting.retain(|pool| pool.spec.model == model);
+        if fitting.is_empty() {
+            return Err(PoolError::UnknownModel { model: model.to_owned(), input: kind });
+        }
+    }
+    match wanted.when_failing {
+        WhenFailing::Refuse if fitting.iter().all(|pool| is_open(pool)) => Err(PoolError::CircuitOpen(kind)),
+        _ => Ok(()),
+    }
 }
 
 fn is_open(pool: &WorkerPool) -> bool {
@@ -86,8 +139,12 @@ mod tests {
     }
 
     fn ask(pools: &[WorkerPool], input: InputKind, named: Option<&str>) -> Result<(), PoolError> {
+        ask_for(pools, Wanted { pool: named, ..Wanted::any(input) })
+    }
+
+    fn ask_for(pools: &[WorkerPool], wanted: Wanted<'_>) -> Result<(), PoolError> {
         let pools: Vec<_> = pools.iter().cloned().map(Arc::new).collect();
-        check(&pools, "team", "trellis", input, named)
+        check(&pools, "team", "trellis", wanted)
     }
 
     #[test]
@@ -108,6 +165,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_must_run_the_model_that_is_named() {
+        let mut large = pool("trellis", "a", InputKind::Image);
+        large.spec.model = "large".into();
+        let wanted = |model| Wanted { model: Some(model), ..Wanted::any(InputKind::Image) };
+        assert_eq!(ask_for(std::slice::from_ref(&large), wanted("large")), Ok(()));
+        let unknown = PoolError::UnknownModel { model: "small".into(), input: "image" };
+        assert_eq!(ask_for(&[large], wanted("small")), Err(unknown));
+    }
+
+    #[test]
     fn a_pool_of_the_own_namespace_hides_the_shared_one_of_the_same_name() {
         let pools = [pool("trellis", "a", InputKind::Image), pool("team", "a", InputKind::Text)];
         assert_eq!(ask(&pools, InputKind::Text, Some("a")), Ok(()));
@@ -115,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_circuit_refuses_unless_another_pool_works() {
+    fn an_open_circuit_refuses_unless_another_pool_works_or_the_job_may_wait() {
         let mut failing = pool("team", "a", InputKind::Image);
         let condition = Condition {
             type_: conditions::READY.into(),
@@ -130,6 +197,8 @@ mod tests {
             ask(std::slice::from_ref(&failing), InputKind::Image, None),
             Err(PoolError::CircuitOpen("image"))
         );
+        let waits = Wanted { when_failing: WhenFailing::Queue, ..Wanted::any(InputKind::Image) };
+        assert_eq!(ask_for(std::slice::from_ref(&failing), waits), Ok(()));
         assert_eq!(ask(&[failing, pool("trellis", "b", InputKind::Image)], InputKind::Image, None), Ok(()));
     }
 }

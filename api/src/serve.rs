@@ -10,7 +10,6 @@ use axum::serve::ListenerExt as _;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 use trellis_telemetry::Health;
@@ -22,7 +21,6 @@ use crate::jobs::archive::Archive;
 use crate::jobs::inputs::Inputs;
 use crate::jobs::store::Jobs;
 use crate::middleware::Requests;
-use crate::request::PLACES;
 use crate::settings::Settings;
 
 /// How long requests may go on after the shutdown began: less than the 30 s that Kubernetes gives a pod.
@@ -123,7 +121,7 @@ fn start(settings: Settings, client: Client) -> Result<(App, JoinSet<()>), Serve
     background.spawn(ready);
     let inputs = Inputs::new(storage.clone(), https, input_uri, settings.max_image_bytes);
     let settings = Arc::new(settings);
-    let places = Arc::new(Semaphore::new(PLACES));
+    let places = Arc::default();
     Ok((App { settings, keys, jobs, pools, places, inputs, storage, health }, background))
 }
 

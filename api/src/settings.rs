@@ -9,7 +9,7 @@ pub struct Settings {
     #[arg(long, env = "API_KEYS_FILE")]
     pub api_keys_file: PathBuf,
 
-    /// Where images that come over REST are stored: gs://bucket/prefix or file:///path. The workers must be able to read it.
+    /// Where files that come over REST are stored: gs://bucket/prefix or file:///path. The workers must be able to read it.
     #[arg(long, env = "INPUT_URI")]
     pub input_uri: String,
 
@@ -30,13 +30,13 @@ pub struct Settings {
     #[arg(long, env = "TRELLIS_FILE_ROOTS", value_delimiter = ',')]
     pub file_roots: Vec<PathBuf>,
 
-    /// The largest image, in bytes. Workers read images of at most 32 MiB.
+    /// The most bytes that the files of a request may have, all together. Workers read files of at most 32 MiB.
     #[arg(long, env = "MAX_IMAGE_BYTES", default_value_t = 20 << 20)]
     pub max_image_bytes: usize,
 }
 
 impl Settings {
-    /// The largest body, in bytes: an image in base64, and room for the other fields.
+    /// The largest body, in bytes: the files in base64, and room for the other fields.
     #[must_use]
     pub fn max_body_bytes(&self) -> usize {
         self.max_image_bytes.div_ceil(3).saturating_mul(4).saturating_add(64 << 10)

@@ -3,6 +3,7 @@
 use trellis_crds::{ARCHIVE, MANIFEST, is_object_name};
 use trellis_storage::{Listed, ObjectUri};
 
+use crate::files::FileKind;
 use crate::jobs::JobId;
 
 /// Where this installation keeps things.
@@ -36,7 +37,7 @@ pub(super) enum Kind {
     Manifest(Folder),
     /// The record of the newest attempt at jobs of this name.
     Record(JobName),
-    /// An image that came over REST for this job.
+    /// A file that came over REST for this job.
     Input(JobName),
     /// A file that is being written, or was when its writer ended.
     Unfinished,
@@ -74,11 +75,16 @@ fn kind_of_output(name: &str) -> Option<Kind> {
 fn kind_of_input(name: &str) -> Option<Kind> {
     let parts: Vec<&str> = name.split('/').collect();
     let [namespace, job, file] = parts[..] else { return None };
-    let (digest, extension) = file.strip_prefix("image-")?.split_once('.')?;
+    let (kind, name) = file.split_once('-')?;
+    let (digest, extension) = name.split_once('.')?;
+    let kind = FileKind::ALL.into_iter().find(|known| known.to_string() == kind)?;
     let is_digest = digest.len() == 16 && digest.bytes().all(is_hex);
-    let is_image = matches!(extension, "png" | "jpg" | "webp");
     JobId::parse(job)?;
-    if is_digest && is_image { Some(Kind::Input(job_name(namespace, job)?)) } else { None }
+    if is_digest && kind.extensions().contains(&extension) {
+        Some(Kind::Input(job_name(namespace, job)?))
+    } else {
+        None
+    }
 }
 
 fn job_name(namespace: &str, name: &str) -> Option<JobName> {

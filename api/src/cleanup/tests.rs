@@ -171,6 +171,8 @@ fn images_of_jobs_that_are_gone_and_files_that_were_never_finished_go() {
     variant.addresses.push(uri(&input));
     assert_eq!(goes(&listing, &[variant], &[], None), expected, "another job's input");
     assert_eq!(goes(&[object(&input, 7), object(&unfinished, 7)], &[], &[], None), []);
+    let mesh = format!("in/shop/{}/mesh-0123456789abcdef.glb", NAMES[1]);
+    assert_eq!(goes(&[object(&mesh, 9)], &[], &[], None), [(mesh, Reason::Input)]);
 }
 
 #[test]

@@ -3,24 +3,28 @@
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use trellis_crds::{GenerationJob, InputKind, labels};
+use trellis_crds::{GenerationJob, labels};
 use trellis_telemetry::TraceParent;
 
 use super::inputs::InputError;
 use super::{JobError, JobId, build};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::cluster::ClusterError;
-use crate::pools::{self, PoolError};
-use crate::request::{Generate, IdempotencyKey, Input};
+use crate::cluster::{ClusterError, Violation};
+use crate::pools::{self, PoolError, Wanted};
+use crate::request::{Generate, IdempotencyKey};
+use crate::rules;
 
 /// Why no job was made of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CreateError {
+    /// It breaks rules of the resource.
+    #[error("the request breaks rules of the resource")]
+    Rules(Vec<Violation>),
     /// No pool would take it.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// Its image cannot be had.
+    /// Its files cannot be had.
     #[error(transparent)]
     Input(#[from] InputError),
     /// Whether its Idempotency-Key was used before cannot be found out.
@@ -43,28 +47,30 @@ pub(crate) async fn create(
     request: &Generate,
     trace: &TraceParent,
 ) -> Result<Arc<GenerationJob>, CreateError> {
-    let id = build::id(caller, key);
+    let (id, digest) = (build::id(caller, key), build::digest(request));
     if key.is_some() {
         match app.jobs.find(caller, &id).await {
-            Ok(job) => return same_request(job, request),
+            Ok(job) => return same_request(job, &digest),
             Err(JobError::NotFound) => {}
             Err(error) => return Err(CreateError::Before(error)),
         }
     }
+    let violations = rules::check(&build::draft(request));
+    if !violations.is_empty() {
+        return Err(CreateError::Rules(violations));
+    }
     // Before the first reading there seems to be no pool.
     app.health.ready().map_err(ClusterError::Unavailable)?;
-    let (pools, shared) = (app.pools.state(), &app.settings.pool_namespace);
-    pools::check(&pools, &caller.namespace, shared, kind(&request.input), request.options.pool.as_deref())?;
+    pools::check(&app.pools.state(), &caller.namespace, &app.settings.pool_namespace, Wanted::by(request))?;
 
-    let uri = app.inputs.store(caller, &id, &request.input).await?;
-    let input = build::input(request, uri.map(|uri| uri.to_string()));
-    let mut job = build::job(&id, caller, request, input);
+    let uris = app.inputs.store(caller, &id, &request.input).await?;
+    let mut job = build::job(&id, caller, digest.clone(), build::spec(request, &uris));
     if let Some(trace) = trace.to_text() {
         job.annotations_mut().insert(labels::TRACEPARENT.into(), trace);
     }
     match app.jobs.create(caller, &job).await {
         Ok(job) => Ok(Arc::new(job)),
-        Err(ClusterError::AlreadyExists) => same_request(made_meanwhile(app, caller, &id).await?, request),
+        Err(ClusterError::AlreadyExists) => same_request(made_meanwhile(app, caller, &id).await?, &digest),
         Err(error) => Err(error.into()),
     }
 }
@@ -75,16 +81,9 @@ async fn made_meanwhile(app: &App, caller: &Caller, id: &JobId) -> Result<Arc<Ge
     app.jobs.live(caller, id).await?.ok_or(CreateError::KeyReused)
 }
 
-fn same_request(job: Arc<GenerationJob>, request: &Generate) -> Result<Arc<GenerationJob>, CreateError> {
+fn same_request(job: Arc<GenerationJob>, digest: &str) -> Result<Arc<GenerationJob>, CreateError> {
     match job.annotations().get(build::REQUEST_DIGEST) {
-        Some(digest) if *digest == build::digest(request) => Ok(job),
+        Some(known) if known == digest => Ok(job),
         _ => Err(CreateError::KeyReused),
-    }
-}
-
-fn kind(input: &Input) -> InputKind {
-    match input {
-        Input::ImageUrl(_) | Input::ImageFile(_) => InputKind::Image,
-        Input::Text(_) => InputKind::Text,
     }
 }

@@ -1,30 +1,54 @@
-//! The images of jobs: fetched where a URL names them, checked, and stored where the workers find them.
+//! The files of requests: fetched where a URL names them, checked, and stored where the workers find them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 
 use super::JobId;
 use crate::auth::Caller;
-use crate::images::{Image, ImageError};
-use crate::request::Input;
+use crate::files::{self, Checked, Fault, FileError, FileKind};
+use crate::request::{File, FileSource, Input};
 
 /// How many images are decoded at a time. One may take 700 MiB: a progressive JPEG of the largest size keeps the coefficients of
 /// all its pixels beside them, and its decoder heeds no limit. Two of those are more than a pod of this service has.
 const DECODERS: usize = 1;
 
-/// Why an input cannot be had.
+/// How long the files of a request may take to be fetched, all together.
+const FETCH_TIME: Duration = Duration::from_secs(30);
+
+/// How long an image may take to be decoded. The largest take a few seconds.
+const DECODE_TIME: Duration = Duration::from_secs(20);
+
+/// Why the files of a request cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InputError {
-    /// The URL leads to no image that may be fetched.
+    /// A URL leads to no file that may be fetched.
+    #[error("{source}")]
+    Fetch {
+        /// Where the request has it: a JSON pointer.
+        pointer: String,
+        /// What it should be.
+        kind: FileKind,
+        /// Why it cannot be fetched.
+        source: trellis_storage::Error,
+    },
+    /// The URLs lead to servers that are too slow.
+    #[error("The files did not arrive within {} s. Send them with the request.", FETCH_TIME.as_secs())]
+    Slow {
+        /// The one that was being fetched: a JSON pointer.
+        pointer: String,
+        /// What it should be.
+        kind: FileKind,
+    },
+    /// What came cannot be used.
     #[error(transparent)]
-    Fetch(trellis_storage::Error),
-    /// What came is no image that can be used.
-    #[error(transparent)]
-    Image(#[from] ImageError),
+    File(#[from] FileError),
     /// The input storage does not take it.
     #[error(transparent)]
     Store(trellis_storage::Error),
@@ -41,51 +65,89 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Inputs of at most `max_bytes`, stored below `base`.
+    /// Inputs of at most `max_bytes` a request, stored below `base`.
     #[must_use]
     pub(crate) fn new(storage: Storage, https: HttpsReader, base: ObjectUri, max_bytes: usize) -> Self {
         Self { storage, https, base, max_bytes, decoders: Arc::new(Semaphore::new(DECODERS)) }
     }
 
-    /// Brings the image of `input` to the storage and says where it is; `None` for words, which need none.
+    /// Brings the files of `input` to the storage and says where they are, in their order. Nothing is stored unless all can be used.
     pub(crate) async fn store(
         &self,
         caller: &Caller,
         id: &JobId,
         input: &Input,
-    ) -> Result<Option<ObjectUri>, InputError> {
-        let bytes = match input {
-            Input::Text(_) => return Ok(None),
-            Input::ImageFile(bytes) => bytes.clone(),
-            Input::ImageUrl(url) => {
-                self.https.get(url, self.max_bytes as u64).await.map_err(InputError::Fetch)?
-            }
-        };
-        let image = self.check(bytes).await?;
-        let uri = self.base.join(&object_name(caller, id, &image)).map_err(InputError::Store)?;
-        self.storage.put(&uri, image.bytes, image.media_type).await.map_err(InputError::Store)?;
-        Ok(Some(uri))
+    ) -> Result<Vec<String>, InputError> {
+        let (kind, files) = input.files();
+        let deadline = Instant::now() + FETCH_TIME;
+        let (mut checked, mut left) = (Vec::with_capacity(files.len()), self.max_bytes);
+        for file in files {
+            let bytes = self.bytes(kind, file, left, deadline).await?;
+            let refused = |fault| FileError { pointer: file.pointer.clone(), kind, fault };
+            let too_large = || refused(Fault::TooLarge { limit: self.max_bytes });
+            left = left.checked_sub(bytes.len()).ok_or_else(too_large)?;
+            checked.push(self.check(kind, bytes).await.map_err(refused)?);
+        }
+        try_join_all(checked.into_iter().map(|file| self.put(caller, id, kind, file))).await
     }
 
-    async fn check(&self, bytes: Bytes) -> Result<Image, ImageError> {
+    async fn bytes(
+        &self,
+        kind: FileKind,
+        file: &File,
+        limit: usize,
+        deadline: Instant,
+    ) -> Result<Bytes, InputError> {
+        let pointer = || file.pointer.clone();
+        let url = match &file.source {
+            FileSource::Bytes(bytes) => return Ok(bytes.clone()),
+            FileSource::Url(url) => url,
+        };
+        match timeout_at(deadline, self.https.get(url, limit as u64)).await {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(trellis_storage::Error::TooLarge { .. })) => {
+                let fault = Fault::TooLarge { limit: self.max_bytes };
+                Err(FileError { pointer: pointer(), kind, fault }.into())
+            }
+            Ok(Err(source)) => Err(InputError::Fetch { pointer: pointer(), kind, source }),
+            Err(_) => Err(InputError::Slow { pointer: pointer(), kind }),
+        }
+    }
+
+    async fn check(&self, kind: FileKind, bytes: Bytes) -> Result<Checked, Fault> {
         let permit = self.decoders.clone().acquire_owned().await;
-        let max_bytes = self.max_bytes;
-        // The decoder keeps its permit to its end: it goes on when the client goes away.
+        // The decoder keeps its permit to its end: it goes on when the client goes away, or has heard that it takes too long.
         let check = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            Image::check(bytes, max_bytes)
+            files::check(kind, bytes)
         });
-        // A decoder that panics does so because of the file. The panic hook has logged where.
-        check.await.unwrap_or_else(|_| Err(ImageError::Damaged("its decoder failed".to_owned())))
+        match timeout(DECODE_TIME, check).await {
+            Ok(Ok(checked)) => checked,
+            // A decoder that panics does so because of the file. The panic hook has logged where.
+            Ok(Err(_)) => Err(Fault::Damaged("its decoder failed".to_owned())),
+            Err(_) => Err(Fault::Damaged(format!("it takes more than {} s", DECODE_TIME.as_secs()))),
+        }
+    }
+
+    async fn put(
+        &self,
+        caller: &Caller,
+        id: &JobId,
+        kind: FileKind,
+        file: Checked,
+    ) -> Result<String, InputError> {
+        let uri = self.base.join(&object_name(caller, id, kind, &file)).map_err(InputError::Store)?;
+        self.storage.put(&uri, file.bytes, file.media_type).await.map_err(InputError::Store)?;
+        Ok(uri.to_string())
     }
 }
 
-/// Named by its content too: two requests with one Idempotency-Key and different images, on their way at the same time, must
+/// Named by its content too: two requests with one Idempotency-Key and different files, on their way at the same time, must
 /// not overwrite each other's.
-fn object_name(caller: &Caller, id: &JobId, image: &Image) -> String {
-    let digest = hex::encode(Sha256::digest(&image.bytes));
+fn object_name(caller: &Caller, id: &JobId, kind: FileKind, file: &Checked) -> String {
+    let digest = hex::encode(Sha256::digest(&file.bytes));
     let short = digest.get(..16).unwrap_or(&digest);
-    format!("{}/{}/image-{short}.{}", caller.namespace, id.as_str(), image.extension)
+    format!("{}/{}/{kind}-{short}.{}", caller.namespace, id.as_str(), file.extension)
 }
 
 #[cfg(test)]
@@ -97,7 +159,11 @@ mod tests {
     /// The only thread for decoders is kept busy, so that what the client left behind has not run yet.
     #[test]
     fn a_client_that_goes_away_does_not_free_the_place_of_its_decoder() {
-        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let (free, busy) = mpsc::channel::<()>();
             tokio::task::spawn_blocking(move || busy.recv());
@@ -105,7 +171,7 @@ mod tests {
             let base = "gs://bucket/inputs".parse().unwrap();
             let inputs = Inputs::new(storage, HttpsReader::new().unwrap(), base, 1000);
             {
-                let mut check = pin!(inputs.check(Bytes::from_static(b"no image")));
+                let mut check = pin!(inputs.check(FileKind::Image, Bytes::from_static(b"no image")));
                 assert!(futures::poll!(check.as_mut()).is_pending());
             }
             assert_eq!(inputs.decoders.available_permits(), DECODERS - 1);

@@ -5,14 +5,14 @@ use std::error::Error;
 use super::{Code, FieldError, Problem};
 use crate::auth::Unauthenticated;
 use crate::cluster::{ClusterError, Violation};
-use crate::images::ImageError;
+use crate::files::{Fault, FileError, FileKind};
 use crate::jobs::JobError;
-use crate::jobs::build::request_pointer;
+use crate::jobs::build::request_path;
 use crate::jobs::create::CreateError;
 use crate::jobs::inputs::InputError;
 use crate::jobs::result::ResultError;
 use crate::pools::PoolError;
-use crate::request::RequestError;
+use crate::request::{RequestError, pointer};
 
 impl From<Unauthenticated> for Problem {
     fn from(error: Unauthenticated) -> Self {
@@ -28,19 +28,22 @@ impl From<RequestError> for Problem {
             RequestError::TooLarge => Self::new(Code::BodyTooLarge, detail),
             RequestError::Malformed(_) => Self::new(Code::MalformedBody, detail),
             RequestError::Field(field) => Self::fields(Code::InvalidRequest, vec![field]),
-            RequestError::Image(image) => image.into(),
+            RequestError::TooSlow(_) => Self::new(Code::BodyTimeout, detail),
+            RequestError::File(error) => error.into(),
             RequestError::Parameter(_) => Self::new(Code::InvalidParameter, detail),
         }
     }
 }
 
-impl From<ImageError> for Problem {
-    fn from(error: ImageError) -> Self {
-        let code = match error {
-            ImageError::TooLarge { .. } => Code::BodyTooLarge,
-            _ => Code::InvalidImage,
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        let code = match (&error.fault, error.kind) {
+            (Fault::TooLarge { .. }, _) => Code::BodyTooLarge,
+            (_, FileKind::Image) => Code::InvalidImage,
+            (_, FileKind::Mesh) => Code::InvalidMesh,
         };
-        Self::new(code, error.to_string())
+        let detail = error.to_string();
+        Self::field(code, error.pointer, detail)
     }
 }
 
@@ -53,19 +56,24 @@ impl From<PoolError> for Problem {
             PoolError::Unknown(_) | PoolError::WrongInput { .. } => {
                 Self::field(Code::UnknownPool, "/pool", detail)
             }
+            PoolError::UnknownModel { .. } => Self::field(Code::UnknownModel, "/model", detail),
         }
     }
 }
 
 impl From<InputError> for Problem {
     fn from(error: InputError) -> Self {
+        let detail = error.to_string();
         match error {
-            InputError::Image(error) => error.into(),
+            InputError::File(error) => error.into(),
             InputError::Store(error) => storage_unavailable(&error),
-            InputError::Fetch(error @ trellis_storage::Error::TooLarge { .. }) => {
-                Self::field(Code::BodyTooLarge, "/image_url", error.to_string())
+            InputError::Fetch { pointer, kind, .. } | InputError::Slow { pointer, kind } => {
+                let code = match kind {
+                    FileKind::Image => Code::ImageUnreachable,
+                    FileKind::Mesh => Code::MeshUnreachable,
+                };
+                Self::field(code, pointer, detail)
             }
-            InputError::Fetch(error) => Self::field(Code::ImageUnreachable, "/image_url", error.to_string()),
         }
     }
 }
@@ -113,6 +121,9 @@ impl From<JobError> for Problem {
 impl From<CreateError> for Problem {
     fn from(error: CreateError) -> Self {
         match error {
+            CreateError::Rules(violations) => {
+                Self::fields(Code::InvalidRequest, violations.into_iter().map(rule).collect())
+            }
             CreateError::Pool(error) => error.into(),
             CreateError::Input(error) => error.into(),
             CreateError::Cluster(ClusterError::NotFound) => {
@@ -148,8 +159,16 @@ impl From<ResultError> for Problem {
     }
 }
 
+/// What the API server says of a field.
 fn field(violation: Violation) -> FieldError {
-    FieldError { pointer: request_pointer(&violation.field), detail: violation.message }
+    FieldError { pointer: pointer(&request_path(&violation.field)), detail: violation.message }
+}
+
+/// What is said here of a field: the messages do not name it.
+fn rule(violation: Violation) -> FieldError {
+    let path = request_path(&violation.field);
+    let detail = format!("{}: {}", path.join("."), violation.message);
+    FieldError { pointer: pointer(&path), detail }
 }
 
 fn internal(reason: &str) -> Problem {

@@ -1,6 +1,6 @@
 //! `POST /api/v1/generate/…`
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
@@ -12,23 +12,33 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::jobs::create;
 use crate::jobs::view::JobResponse;
-use crate::openapi::{ImageForm, Problems};
+use crate::openapi::Problems;
 use crate::problem::Problem;
-use crate::request::{IdempotencyKey, ImageRequest, ImageTo3d, Place, TextRequest, TextTo3d};
+use crate::request::{
+    self, Body, IdempotencyKey, ImageForm, ImageTo3d, Limits, TextTo3d, Variant, VariantForm,
+};
 
-/// Make an asset from an image
+/// Make an asset from images
 ///
-/// The image is checked before the answer. Sending the request again with the same `Idempotency-Key` makes no second job.
+/// From one image, or from several of the same object. They are checked before the answer. Sending the request again with the same
+/// `Idempotency-Key` makes no second job.
 #[utoipa::path(
     post,
     path = "/api/v1/generate/image-to-3d",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request, 1 to 255 characters")),
-    request_body(content((ImageTo3d = "application/json"), (ImageForm = "multipart/form-data"))),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
+    request_body(content(
+        (ImageTo3d = "application/json", examples(
+            ("One image" = (value = json!({"image_url": "https://example.com/cup.png", "output_formats": ["glb"], "quality": "balanced", "seed": 42}))),
+            ("Several images" = (value = json!({"image_urls": ["https://example.com/front.png", "https://example.com/back.png"], "multi_image_mode": "multidiffusion"}))),
+            ("For a print" = (value = json!({"image_url": "https://example.com/cup.png", "output_formats": ["stl"], "quality": "high", "mesh": {"simplify": 0.5, "fill_holes": true}, "deadlines": {"queue_seconds": 600}, "when_failing": "queue"}))),
+        )),
+        (ImageForm = "multipart/form-data"),
+    )),
     responses(
         (status = 202, description = "The job was accepted", body = JobResponse,
             headers(("Location" = String, description = "The job's path"))),
-        Problems<400>, Problems<401>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
+        Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -36,11 +46,10 @@ pub(crate) async fn image_to_3d(
     State(app): State<App>,
     Extension(trace): Extension<TraceParent>,
     caller: Caller,
-    _place: Place,
     key: Option<IdempotencyKey>,
-    ImageRequest(request): ImageRequest,
+    request: Request,
 ) -> Result<impl IntoResponse, Problem> {
-    Ok(accepted(&*create::create(&app, &caller, key.as_ref(), &request, &trace).await?))
+    generate::<ImageTo3d>(&app, &caller, key.as_ref(), &trace, request).await
 }
 
 /// Make an asset from a description
@@ -50,12 +59,15 @@ pub(crate) async fn image_to_3d(
     post,
     path = "/api/v1/generate/text-to-3d",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request, 1 to 255 characters")),
-    request_body = TextTo3d,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
+    request_body(content = TextTo3d, examples(
+        ("A description" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "output_formats": ["glb"]}))),
+        ("Four to choose from" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "samples": 4, "quality": "fast", "seed": 7}))),
+    )),
     responses(
         (status = 202, description = "The job was accepted", body = JobResponse,
             headers(("Location" = String, description = "The job's path"))),
-        Problems<400>, Problems<401>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
+        Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -63,11 +75,53 @@ pub(crate) async fn text_to_3d(
     State(app): State<App>,
     Extension(trace): Extension<TraceParent>,
     caller: Caller,
-    _place: Place,
     key: Option<IdempotencyKey>,
-    TextRequest(request): TextRequest,
+    request: Request,
 ) -> Result<impl IntoResponse, Problem> {
-    Ok(accepted(&*create::create(&app, &caller, key.as_ref(), &request, &trace).await?))
+    generate::<TextTo3d>(&app, &caller, key.as_ref(), &trace, request).await
+}
+
+/// Give a mesh a new surface
+///
+/// The shape stays, and the words say what it is made of. Needs a worker pool whose model takes text.
+#[utoipa::path(
+    post,
+    path = "/api/v1/generate/variant",
+    tag = "generate",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
+    request_body(content(
+        (Variant = "application/json", examples(
+            ("A mesh by its address" = (value = json!({"prompt": "rusty iron", "mesh_url": "https://example.com/cup.glb"}))),
+        )),
+        (VariantForm = "multipart/form-data"),
+    )),
+    responses(
+        (status = 202, description = "The job was accepted", body = JobResponse,
+            headers(("Location" = String, description = "The job's path"))),
+        Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
+    ),
+    security(("bearer" = []), ("api_key" = [])),
+)]
+pub(crate) async fn variant(
+    State(app): State<App>,
+    Extension(trace): Extension<TraceParent>,
+    caller: Caller,
+    key: Option<IdempotencyKey>,
+    request: Request,
+) -> Result<impl IntoResponse, Problem> {
+    generate::<Variant>(&app, &caller, key.as_ref(), &trace, request).await
+}
+
+async fn generate<B: Body>(
+    app: &App,
+    caller: &Caller,
+    key: Option<&IdempotencyKey>,
+    trace: &TraceParent,
+    request: Request,
+) -> Result<impl IntoResponse + use<B>, Problem> {
+    let _place = app.places.take(caller).await;
+    let request = request::read::<B>(request, Limits::of(app.settings.max_image_bytes)).await?;
+    Ok(accepted(&*create::create(app, caller, key, &request, trace).await?))
 }
 
 fn accepted(job: &GenerationJob) -> impl IntoResponse + use<> {

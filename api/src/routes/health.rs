@@ -8,11 +8,11 @@ use trellis_crds::InputKind;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::pools;
+use crate::pools::{self, Wanted};
 
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"status": "ok", "version": "0.1.0", "image_to_3d": true, "text_to_3d": false}))]
+#[schema(example = json!({"status": "ok", "version": "0.1.0", "image_to_3d": true, "text_to_3d": false, "variant": false}))]
 pub(crate) struct ServiceHealth {
     /// `ok`, or why requests are not answered yet.
     status: String,
@@ -22,6 +22,8 @@ pub(crate) struct ServiceHealth {
     image_to_3d: bool,
     /// Whether a worker pool that serves everyone takes text.
     text_to_3d: bool,
+    /// Whether one takes variants: a mesh, and words for its surface.
+    variant: bool,
 }
 
 /// See how the service is
@@ -38,7 +40,7 @@ pub(crate) struct ServiceHealth {
 pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<ServiceHealth>) {
     let pools = app.pools.state();
     let shared = &app.settings.pool_namespace;
-    let takes = |input: InputKind| pools::check(&pools, shared, shared, input, None).is_ok();
+    let takes = |input: InputKind| pools::check(&pools, shared, shared, Wanted::any(input)).is_ok();
     let (code, status) = match app.health.ready() {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
@@ -48,6 +50,7 @@ pub(crate) async fn health(State(app): State<App>) -> (StatusCode, Json<ServiceH
         version: env!("CARGO_PKG_VERSION"),
         image_to_3d: takes(InputKind::Image),
         text_to_3d: takes(InputKind::Text),
+        variant: takes(InputKind::Variant),
     };
     (code, Json(health))
 }

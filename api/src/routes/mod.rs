@@ -17,6 +17,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(generate::image_to_3d))
         .routes(routes!(generate::text_to_3d))
+        .routes(routes!(generate::variant))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::get, jobs::delete))
         .routes(routes!(jobs::status))

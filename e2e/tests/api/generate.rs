@@ -27,6 +27,144 @@ async fn a_form_is_taken_like_json() {
 }
 
 #[tokio::test]
+async fn several_images_of_an_object_make_one_job() {
+    let service = Service::start("views", &[InputKind::Image]).await;
+    let other = other_photo();
+    let form = Form::new()
+        .part("image", Part::bytes(PHOTO).file_name("front.png"))
+        .part("image", Part::bytes(other.clone()).file_name("back.png"))
+        .text("multi_image_mode", "multidiffusion");
+    let json =
+        json!({"images_base64": [base64(PHOTO), base64(&other)], "multi_image_mode": "multidiffusion"});
+    let post = || service.post("/api/v1/generate/image-to-3d");
+    for request in [post().multipart(form), post().json(&json)] {
+        let accepted = body(request.send().await.unwrap(), StatusCode::ACCEPTED).await;
+        let image = service.jobs().get(&id(&accepted)).await.unwrap().spec.input.image.unwrap();
+        assert_eq!(image.multi_image_mode, trellis_crds::MultiImageMode::Multidiffusion);
+        let stored: Vec<_> =
+            image.sources.iter().map(|source| stored(source.uri.as_deref().unwrap())).collect();
+        assert_eq!(stored, [PHOTO, &other]);
+    }
+    // One of them is none: that one is named, and none is stored.
+    let broken = json!({"images_base64": [base64(PHOTO), base64(b"GIF89a")]});
+    let refused = problem(post().json(&broken), 422, "invalid_image").await;
+    assert_eq!(refused["errors"][0]["pointer"], "/images_base64/1");
+    let urls = json!({"image_urls": ["https://localhost/a.png", "https://example.com/b.png"]});
+    let refused = problem(post().json(&urls), 422, "image_unreachable").await;
+    assert_eq!(refused["errors"][0]["pointer"], "/image_urls/0");
+    problem(post().json(&json!({"image_urls": []})), 422, "invalid_request").await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_variant_is_made_of_a_mesh_and_words() {
+    let service = Service::start("variant", &[InputKind::Variant]).await;
+    let post = || service.post("/api/v1/generate/variant");
+    let mesh = b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n";
+    let form = Form::new()
+        .part("mesh", Part::bytes(&mesh[..]).file_name("cup.obj"))
+        .text("mesh", r#"{"texture_size": 512}"#)
+        .text("prompt", "rusty iron");
+    let json = json!({"prompt": "rusty iron", "mesh_base64": base64(mesh), "mesh": {"texture_size": 512}});
+    for request in [post().multipart(form), post().json(&json)] {
+        let accepted = body(request.send().await.unwrap(), StatusCode::ACCEPTED).await;
+        let spec = service.jobs().get(&id(&accepted)).await.unwrap().spec;
+        let variant = spec.input.variant.unwrap();
+        let uri = variant.mesh.uri.unwrap();
+        assert_eq!((variant.prompt.as_str(), stored(&uri)), ("rusty iron", mesh.to_vec()));
+        assert!(uri.ends_with(".obj"), "the worker goes by the name: {uri}");
+        assert_eq!(spec.output.mesh.texture_size, Some(512));
+    }
+    let with = |mesh: &[u8]| json!({"prompt": "rusty iron", "mesh_base64": base64(mesh)});
+    let refused = problem(post().json(&with(PHOTO)), 422, "invalid_mesh").await;
+    assert_eq!(refused["errors"][0]["pointer"], "/mesh_base64");
+    problem(post().json(&with(b"")), 422, "invalid_mesh").await;
+    problem(post().json(&with(&vec![0; (1 << 20) + 1])), 413, "body_too_large").await;
+    let inside = json!({"prompt": "rusty iron", "mesh_url": "https://169.254.169.254/cup.glb"});
+    let refused = problem(post().json(&inside), 422, "mesh_unreachable").await;
+    assert_eq!(refused["errors"][0]["pointer"], "/mesh_url");
+    let empty = json!({"prompt": "", "mesh_base64": base64(mesh)});
+    let refused = problem(post().json(&empty), 422, "invalid_request").await;
+    assert_eq!(refused["errors"][0]["pointer"], "/prompt");
+    // Pools for images do not take it.
+    problem(service.post("/api/v1/generate/image-to-3d").json(&photo()), 503, "no_pool").await;
+    service.stop().await;
+}
+
+/// The commands of the section about requests, as they stand there.
+#[tokio::test]
+async fn the_commands_of_the_manual_work() {
+    let service = Service::start("manual", &[InputKind::Image, InputKind::Text, InputKind::Variant]).await;
+    let folder = service.folder.path();
+    for name in ["front.png", "back.png"] {
+        std::fs::write(folder.join(name), PHOTO).unwrap();
+    }
+    let glb = [&b"glTF"[..], &2_u32.to_le_bytes(), &12_u32.to_le_bytes()].concat();
+    std::fs::write(folder.join("cup.glb"), glb).unwrap();
+    let manual = include_str!("../../../docs/api.md");
+    let (_, section) = manual.split_once("## The request").unwrap();
+    let (_, commands) = section.split_once("```sh\n").unwrap();
+    let (commands, _) = commands.split_once("```").unwrap();
+    let run = tokio::process::Command::new("bash")
+        .args(["-euc", commands])
+        .env("API", &service.url)
+        .env("KEY", &service.alice)
+        .current_dir(folder)
+        .output();
+    let output = run.await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let answers: Vec<Value> =
+        serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    for answer in &answers {
+        assert_eq!(answer["status"], "pending", "{answer}");
+    }
+    let sources = service.jobs().get(&id(&answers[0])).await.unwrap().spec.input.image.unwrap().sources;
+    assert_eq!(sources.len(), 2);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_workers_fail_requests_are_refused_unless_they_may_wait() {
+    let service = Service::start("failing", &[InputKind::Image]).await;
+    let pools: Api<WorkerPool> = service.namespace.api();
+    let condition = json!({
+        "type": "Ready", "status": "False", "reason": "CircuitOpen", "message": "failing",
+        "lastTransitionTime": "2026-11-24T07:00:00Z",
+    });
+    let open = Patch::Merge(json!({"status": {"conditions": [condition]}}));
+    pools.patch_status("default", &PatchParams::default(), &open).await.unwrap();
+    service
+        .wait_for("/api/v1/health", async |response| {
+            response.json::<Value>().await.unwrap()["image_to_3d"] == false
+        })
+        .await;
+    let request = |when_failing: &str| {
+        let mut body = photo();
+        body["when_failing"] = json!(when_failing);
+        service.post("/api/v1/generate/image-to-3d").json(&body)
+    };
+    let refused = request("refuse").send().await.unwrap();
+    assert!(refused.headers().contains_key(RETRY_AFTER));
+    problem(request("refuse"), 503, "pool_failing").await;
+    problem(service.post("/api/v1/generate/image-to-3d").json(&photo()), 503, "pool_failing").await;
+    body(request("queue").send().await.unwrap(), StatusCode::ACCEPTED).await;
+    service.stop().await;
+}
+
+/// The file that the service stored at `uri`.
+fn stored(uri: &str) -> Vec<u8> {
+    std::fs::read(uri.strip_prefix("file://").unwrap()).unwrap()
+}
+
+/// An image that is not the photo.
+fn other_photo() -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(32, 32).write_to(&mut file, image::ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+#[tokio::test]
 async fn what_is_no_image_makes_no_job() {
     let service = Service::start("images", &[InputKind::Image]).await;
     let post = |body: Value| service.post("/api/v1/generate/image-to-3d").json(&body);
@@ -66,7 +204,7 @@ async fn what_is_wrong_with_a_request_is_named() {
     let pointer = |problem: Value| problem["errors"][0]["pointer"].as_str().unwrap().to_owned();
     // The type is wrong: found here.
     assert_eq!(pointer(problem(with("seed", json!("x")), 422, "invalid_request").await), "/seed");
-    // The value is wrong: found by the API server, against the rules of the resource.
+    // The value is wrong: `rules.rs` has them all.
     let steps = json!({"sparse_structure": {"steps": 201}});
     assert_eq!(
         pointer(problem(with("sampling", steps), 422, "invalid_request").await),
@@ -76,6 +214,7 @@ async fn what_is_wrong_with_a_request_is_named() {
     let texture = problem(with("mesh", json!({"texture_size": 1000})), 422, "invalid_request").await;
     assert!(pointer(texture).starts_with("/mesh"));
     assert_eq!(pointer(problem(with("pool", json!("none-such")), 422, "unknown_pool").await), "/pool");
+    assert_eq!(pointer(problem(with("model", json!("none-such")), 422, "unknown_model").await), "/model");
 
     let text = |content_type: &str, body: &'static str| {
         service.post(url).header(CONTENT_TYPE, content_type).body(body)

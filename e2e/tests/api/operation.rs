@@ -29,6 +29,7 @@ async fn the_service_describes_itself() {
         [
             "/api/v1/generate/image-to-3d",
             "/api/v1/generate/text-to-3d",
+            "/api/v1/generate/variant",
             "/api/v1/health",
             "/api/v1/jobs",
             "/api/v1/jobs/{id}",
