@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-cargo build --release --workspace --bin cluster --bin demo || exit 1
+cargo build --release --workspace --bin cluster --bin demo --bin trellis-api || exit 1
 cluster=$CARGO_TARGET_DIR/release/cluster
 result=0
 run_tests() { # cargo test's arguments...

@@ -7,4 +7,6 @@ mod generate;
 mod jobs;
 mod operation;
 mod page;
+mod replicas;
+mod rules;
 mod service;
