@@ -18,7 +18,7 @@ use super::{Body, Generate, RequestError};
 use crate::problem::FieldError;
 
 /// The fields of a form whose text is what they say. The others are JSON.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     "prompt",
     "image_url",
     "image_base64",
@@ -28,6 +28,7 @@ const TEXTS: [&str; 9] = [
     "quality",
     "model",
     "pool",
+    "when_failing",
 ];
 /// The same of which there may be several.
 const LISTS: [&str; 2] = ["image_urls", "images_base64"];

@@ -206,3 +206,30 @@ async fn a_body_that_never_ends_is_given_up_before_the_request_is() {
         assert!(matches!(result, Err(RequestError::TooSlow(_))), "{result:?}");
     }
 }
+
+/// Every example of a body that the description has for a path.
+fn examples(path: &str) -> Vec<serde_json::Value> {
+    let document: serde_json::Value = serde_json::from_str(&crate::openapi::document()).unwrap();
+    let json = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+    let examples = json["examples"].as_object().unwrap();
+    examples.values().map(|example| example["value"].clone()).collect()
+}
+
+#[tokio::test]
+async fn every_example_is_a_request_that_breaks_no_rule() {
+    async fn check<B: Body>(path: &str) {
+        for example in examples(path) {
+            let request = from_json::<B>(&example.to_string()).await.unwrap();
+            assert_eq!(crate::rules::check(&crate::jobs::build::draft(&request)), [], "{example}");
+            let (kind, files) = request.input.files();
+            for file in files {
+                if let FileSource::Bytes(bytes) = &file.source {
+                    crate::files::check(kind, bytes.clone()).unwrap();
+                }
+            }
+        }
+    }
+    check::<ImageTo3d>("/api/v1/generate/image-to-3d").await;
+    check::<TextTo3d>("/api/v1/generate/text-to-3d").await;
+    check::<Variant>("/api/v1/generate/variant").await;
+}

@@ -30,6 +30,7 @@ use crate::request::{
     request_body(content(
         (ImageTo3d = "application/json", examples(
             ("One image" = (value = json!({"image_url": "https://example.com/cup.png", "output_formats": ["glb"], "quality": "balanced", "seed": 42}))),
+            ("An image in the request" = (value = json!({"image_base64": "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAD0lEQVR42mNoQAMMI1sAAAUMgAHjM1mKAAAAAElFTkSuQmCC", "quality": "fast"}))),
             ("Several images" = (value = json!({"image_urls": ["https://example.com/front.png", "https://example.com/back.png"], "multi_image_mode": "multidiffusion"}))),
             ("For a print" = (value = json!({"image_url": "https://example.com/cup.png", "output_formats": ["stl"], "quality": "high", "mesh": {"simplify": 0.5, "fill_holes": true}, "deadlines": {"queue_seconds": 600}, "when_failing": "queue"}))),
         )),
@@ -91,6 +92,7 @@ pub(crate) async fn text_to_3d(
     params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
     request_body(content(
         (Variant = "application/json", examples(
+            ("A mesh in the request" = (value = json!({"prompt": "rusty iron", "mesh_base64": "diAwIDAgMAp2IDEgMCAwCnYgMCAxIDAKZiAxIDIgMwo=", "quality": "fast"}))),
             ("A mesh by its address" = (value = json!({"prompt": "rusty iron", "mesh_url": "https://example.com/cup.glb"}))),
         )),
         (VariantForm = "multipart/form-data"),
