@@ -16,8 +16,11 @@ export PATH := $(TRELLIS_CACHE)/tools/bin:$(PATH)
 # features are then always the same: each dependency is compiled once.
 run = @cargo build --release --workspace --bin $(1) && $(CARGO_TARGET_DIR)/release/$(1)
 
+# What the measured, loaded and attacked service consists of.
+programs = @cargo build --release --workspace --bin trellis-api --bin trellis-operator --bin sim_workers
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-golden lint fmt bench bench-cluster bench-operator up down status images crds ui setup env
+.PHONY: help demo test test-faults test-golden lint fmt bench bench-cluster bench-operator bench-api load up down status images crds ui setup env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,8 +51,16 @@ bench-cluster: setup ## time 20 warm jobs in the cluster that make demo leaves
 	$(call run,latency)
 
 bench-operator: setup ## time the operator with thousands of jobs on an API server of its own (ARGUMENTS="--help" tells what can be chosen)
-	@cargo build --release --workspace --bin trellis-operator --bin sim_workers
+	$(programs)
 	$(call run,bench_operator) $(ARGUMENTS)
+
+bench-api: setup ## time the REST API in front of an API server of its own (ARGUMENTS="--help" tells what can be chosen)
+	$(programs)
+	$(call run,bench_api) $(ARGUMENTS)
+
+load: setup ## play a spike, a ramp and a soak on the REST API; fails where too much fails or takes too long (ARGUMENTS="--help")
+	$(programs)
+	$(call run,load) $(ARGUMENTS)
 
 up: setup ## start the local cluster
 	$(call run,cluster) up

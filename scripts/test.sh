@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-cargo build --release --workspace --bin cluster --bin demo --bin trellis-api || exit 1
+# Tests start these programs as processes.
+cargo build --release --workspace --bin cluster --bin demo --bin trellis-api --bin trellis-operator --bin sim_workers || exit 1
 cluster=$CARGO_TARGET_DIR/release/cluster
 result=0
 run_tests() { # cargo test's arguments...

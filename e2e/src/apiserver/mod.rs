@@ -19,9 +19,11 @@ use tokio::time::Instant;
 pub use audit::{AuditEvent, AuditLog, AuditObject, AuditStatus, AuditUser};
 
 use crate::control_plane::ControlPlane;
+use crate::processes::REST_USER;
 use crate::tools;
 
 const START_DEADLINE: Duration = Duration::from_secs(90);
+const REST_KUBECONFIG: &str = "rest.kubeconfig";
 
 /// A running etcd and kube-apiserver on loopback ports, gone when the value is dropped or the process ends in whatever way.
 ///
@@ -69,7 +71,9 @@ impl ApiServer {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let plane =
             ControlPlane { folder: folder.path().to_owned(), address, port, etcd_port, etcd_peer_port };
-        plane.prepare()?;
+        let pki = plane.prepare()?;
+        let rest = pki.client("rest", REST_USER, Some("system:masters"))?;
+        plane.write_kubeconfig(&plane.folder.join(REST_KUBECONFIG), &rest)?;
         let supervisor = supervise(&plane, &etcd, &apiserver)?;
         let mut server = Self { plane, supervisor, folder };
         server.wait_until_ready().await?;
@@ -87,6 +91,11 @@ impl ApiServer {
     /// The path of a kubeconfig with all rights.
     pub fn kubeconfig(&self) -> PathBuf {
         self.plane.kubeconfig()
+    }
+
+    /// The path of a kubeconfig of the REST API's own, also with all rights: the audit log then tells its requests from those of others.
+    pub fn rest_kubeconfig(&self) -> PathBuf {
+        self.plane.folder.join(REST_KUBECONFIG)
     }
 
     /// The path of the audit log: one JSON object a line for each request that was answered, at level Metadata.

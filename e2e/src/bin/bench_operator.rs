@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum as _};
-use trellis_e2e::bench::{Part, Size, measure};
+use trellis_e2e::bench::operator::{Part, Size, measure};
+use trellis_e2e::bench::publish;
 
 /// Prints a table, and writes the figures as JSON.
 #[derive(Debug, Parser)]
@@ -31,15 +32,7 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
 async fn run(arguments: Arguments) -> Result<()> {
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
-    let figures = measure(&arguments.size, parts).await?;
-    println!("{figures}");
-    let folder = arguments.out.parent().context("--out names no file")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    std::fs::write(&arguments.out, serde_json::to_vec_pretty(&figures)?)
-        .with_context(|| format!("cannot write {}", arguments.out.display()))?;
-    println!("The figures are in {}.", arguments.out.display());
-    Ok(())
+    publish(&measure(&arguments.size, parts).await?, &arguments.out)
 }

@@ -16,18 +16,28 @@ struct Arguments {
     /// How long an attempt takes, in milliseconds.
     #[arg(long, default_value_t = 20)]
     takes: u64,
-    /// Where files are said to be.
+    /// Where files are said to be, or, where it is a file:// address, are stored.
     #[arg(long, default_value = "gs://assets/out")]
     output_uri: String,
+    /// How large a stored asset is.
+    #[arg(long, default_value_t = 1000)]
+    bytes: usize,
+    /// What to log.
+    #[arg(long, default_value = "warn")]
+    log_level: String,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    trellis_telemetry::init_logs("trellis-sim-workers", &arguments.log_level)?;
     let mut config = kube::Config::infer().await.context("cannot find the Kubernetes API")?;
     config.default_retry = false;
     let client = kube::Client::try_from(config)?;
-    let player = Player::new(Duration::from_millis(arguments.takes), &arguments.output_uri);
+    let mut player = Player::new(Duration::from_millis(arguments.takes), &arguments.output_uri);
+    if arguments.output_uri.starts_with("file://") {
+        player = player.storing(arguments.bytes)?;
+    }
     let _fleet = Fleet::start(client, &arguments.namespace, player, Pace::default());
     trellis_telemetry::shutdown_signal()?.await;
     Ok(())

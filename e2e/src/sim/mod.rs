@@ -2,6 +2,7 @@
 
 mod fleet;
 mod player;
+mod shelf;
 
 pub use fleet::Fleet;
 pub use player::Player;

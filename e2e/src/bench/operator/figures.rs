@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::bench::row;
+
 /// What was measured; `None` where it was left out.
 #[derive(Debug, Default, Serialize)]
 pub struct Figures {
@@ -38,10 +40,8 @@ pub struct Figures {
 impl fmt::Display for Figures {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(to, "| figure | best peer | target | here |\n|---|---|---|---|")?;
-        let mut row = |name: &str, peer: &str, target: &str, here: Option<String>| match here {
-            Some(here) => writeln!(to, "| {name} | {peer} | {target} | {here} |"),
-            None => Ok(()),
-        };
+        let mut row =
+            |name: &str, peer: &str, target: &str, here: Option<String>| row(to, &[name, peer, target], here);
         let one = |value: Option<f64>| value.map(|value| format!("{value:.1}"));
         let start = self.start_p50_ms.zip(self.start_p99_ms).zip(self.start_rate_per_s);
         row(

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
-use super::site::Operator;
 use super::{Figures, Site, Size, writes};
 use crate::Namespace;
+use crate::processes::Operator;
 
 /// Lets time pass, with a new operator after half of it. Returns that one.
 pub(super) async fn measure(

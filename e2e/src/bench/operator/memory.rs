@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
-use super::site::Operator;
 use super::{Figures, Site, Size};
 use crate::Namespace;
+use crate::processes::Operator;
 
 /// The most workers in a pool by the schema.
 const LARGEST_POOL: usize = 1000;

@@ -1,22 +1,20 @@
 //! Where the operator is measured: an API server, nodes and pods by kwok, the operator and the simulated workers as processes.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{ListParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use trellis_crds::WorkerPool;
 
-use super::process::Process;
 use crate::apiserver::AuditLog;
+use crate::processes::{Operator, OperatorSettings, Process, SimulatedWorkers, simulated_workers};
 use crate::{ApiServer, Namespace, install_crds, tools};
 
 /// How long anything may take to get ready.
@@ -31,12 +29,6 @@ pub(super) struct Site {
     _kwok: Process,
 }
 
-/// An operator that runs as a process.
-pub(super) struct Operator {
-    pub(super) process: Process,
-    address: String,
-}
-
 impl Site {
     pub(super) async fn start() -> Result<Self> {
         let kwok = tokio::task::spawn_blocking(|| tools::path("kwok")).await??;
@@ -49,7 +41,7 @@ impl Site {
         let mut command = Command::new(kwok);
         command.arg("--manage-all-nodes").arg("--config").arg(config);
         command.arg("--kubeconfig").arg(server.kubeconfig());
-        let kwok = Process::start(&mut command, &folder.path().join("kwok.log"))?;
+        let kwok = Process::start(&command, &folder.path().join("kwok.log"))?;
         let node: Node = serde_json::from_value(json!({"metadata": {"name": NODE}}))?;
         Api::all(client.clone()).create(&PostParams::default(), &node).await?;
         Ok(Self { client, server, folder, _kwok: kwok })
@@ -66,29 +58,13 @@ impl Site {
 
     /// Starts a replica of the operator that looks at `namespace`, and waits until it has listed everything.
     pub(super) async fn operator(&self, namespace: &Namespace, replica: &str) -> Result<Operator> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let address = format!("127.0.0.1:{port}");
-        let mut command = Command::new(program("trellis-operator")?);
-        command
-            .env("KUBECONFIG", self.server.kubeconfig())
-            .env("OPERATOR_NAMESPACE", namespace.name())
-            .env("WATCH_NAMESPACE", namespace.name())
-            .env("POD_NAME", replica)
-            .env("OUTPUT_URI", "gs://assets/out")
-            .env("LISTEN", &address)
-            .env("LOG_LEVEL", "warn");
-        let log = self.folder.path().join(format!("{}-{replica}.log", namespace.name()));
-        let operator = Operator { process: Process::start(&mut command, &log)?, address };
-        operator.ready().await.with_context(|| std::fs::read_to_string(log).unwrap_or_default())?;
-        Ok(operator)
+        let settings = OperatorSettings { replica, ..OperatorSettings::default() };
+        Operator::start(&self.server, namespace, &settings, self.folder.path()).await
     }
 
     /// Starts a simulated worker for each worker pod of `namespace`.
     pub(super) fn workers(&self, namespace: &Namespace, takes: Duration) -> Result<Process> {
-        let mut command = Command::new(program("sim_workers")?);
-        command.env("KUBECONFIG", self.server.kubeconfig());
-        command.args(["--namespace", namespace.name(), "--takes", &takes.as_millis().to_string()]);
-        Process::start(&mut command, &self.folder.path().join(format!("{}-workers.log", namespace.name())))
+        simulated_workers(&self.server, namespace, &SimulatedWorkers::taking(takes), self.folder.path())
     }
 
     /// Makes a pool of `workers` on the node of kwok.
@@ -114,23 +90,4 @@ impl Site {
         ready.with_context(|| format!("{workers} workers did not get ready; there are {pods} pods"))??;
         Ok(())
     }
-}
-
-impl Operator {
-    async fn ready(&self) -> Result<()> {
-        let deadline = Instant::now() + LIMIT;
-        let url = format!("http://{}/readyz", self.address);
-        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
-            ensure!(Instant::now() < deadline, "the operator did not get ready");
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
-}
-
-/// A program of this workspace, beside this one.
-fn program(name: &str) -> Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "{} is not built: use make bench-operator", path.display());
-    Ok(path)
 }
