@@ -165,8 +165,9 @@ async fn what_the_api_server_refuses_is_refused_before_it_is_asked() {
     for Wrong { request, pointer, spec } in wrong_requests() {
         let refused = service.post("/api/v1/generate/image-to-3d").json(&merged(photo(), &request));
         let refused = problem(refused, 422, "invalid_request").await;
-        let pointers: Vec<_> =
+        let mut pointers: Vec<_> =
             refused["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
+        pointers.dedup();
         assert_eq!(pointers, [pointer], "{request}: {refused}");
 
         let input = json!({"input": {"image": {"sources": [{"uri": "gs://inputs/cup.png"}]}}});
