@@ -26,7 +26,7 @@ use crate::request::{
     post,
     path = "/api/v1/generate/image-to-3d",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")),
     request_body(content(
         (ImageTo3d = "application/json", examples(
             ("One image" = (value = json!({"image_url": "https://example.com/cup.png", "output_formats": ["glb"], "quality": "balanced", "seed": 42}))),
@@ -60,7 +60,7 @@ pub(crate) async fn image_to_3d(
     post,
     path = "/api/v1/generate/text-to-3d",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")),
     request_body(content = TextTo3d, examples(
         ("A description" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "output_formats": ["glb"]}))),
         ("Four to choose from" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "samples": 4, "quality": "fast", "seed": 7}))),
@@ -89,7 +89,7 @@ pub(crate) async fn text_to_3d(
     post,
     path = "/api/v1/generate/variant",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")),
     request_body(content(
         (Variant = "application/json", examples(
             ("A mesh in the request" = (value = json!({"prompt": "rusty iron", "mesh_base64": "diAwIDAgMAp2IDEgMCAwCnYgMCAxIDAKZiAxIDIgMwo=", "quality": "fast"}))),
