@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::EventType;
-use trellis_crds::{FailureReason, Phase};
+use trellis_crds::{FailureReason, Phase, queued_since};
 
 use super::timers::Subject;
 use super::writes::Write;
@@ -10,7 +10,6 @@ use super::{Batch, World};
 use crate::action::Notice;
 use crate::key::{Key, Uid};
 use crate::plan::{self, Decision, Fate, Held, Seat, Situation, Waiting};
-use crate::time::after;
 use crate::validate::{Job, Life};
 
 /// A job and where it stands.
@@ -32,11 +31,7 @@ pub(super) struct JobEntry {
     pub(super) failures: u32,
 }
 
-/// How much older a job may be for each step of priority that it has less, and still come later.
-const STEP: SignedDuration = SignedDuration::from_mins(1);
-
-/// A job's place in its queue: the older first, as if each step of priority made it a minute older. A job of low priority waits thus no
-/// longer than its priority says, whatever comes after it, and places need no change while time passes.
+/// A job's place in its queue, in the order of [`queued_since`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     since: Timestamp,
@@ -48,7 +43,7 @@ pub(super) struct Place {
 impl Place {
     fn of(job: &Job) -> Self {
         Self {
-            since: after(job.identity.created, -(STEP * job.spec().priority)),
+            since: queued_since(job.identity.created, job.spec().priority),
             created: job.identity.created,
             name: job.identity.key.name.clone(),
             uid: job.identity.uid.clone(),
