@@ -91,6 +91,21 @@ async fn objects_come_back_as_they_were_written() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_part_of_an_object_is_read_alone() -> Result<()> {
+    let emulator = Emulator::start().await?;
+    let storage = emulator.storage();
+    let uri = uri("out/model.glb");
+    storage.put(&uri, "0123456789".into(), "model/gltf-binary").await?;
+    for (range, expected) in [(0..1, "0"), (3..7, "3456"), (9..10, "9"), (8..20, "89")] {
+        let reader = storage.open_range(&uri, range.clone()).await?;
+        assert_eq!(reader.size, 10, "{range:?}");
+        let pieces: Vec<_> = reader.into_stream().try_collect().await?;
+        assert_eq!(pieces.concat(), expected.as_bytes(), "{range:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_was_written_is_listed_until_it_is_deleted() -> Result<()> {
     let emulator = Emulator::start().await?;
     let storage = emulator.storage();

@@ -2,13 +2,14 @@
 
 use std::future::ready;
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::local::LocalFileSystem;
-use object_store::{ObjectStoreExt, path};
+use object_store::{GetOptions, GetRange, ObjectStore as _, ObjectStoreExt, path};
 use tokio::fs;
 use tokio::sync::mpsc;
 use walkdir::{DirEntry, WalkDir};
@@ -34,9 +35,16 @@ impl Files {
         Ok(())
     }
 
-    pub(crate) async fn open(&self, uri: &ObjectUri, path: &Path) -> Result<ObjectReader, Error> {
+    /// Opens a file, or the bytes of it that `range` names.
+    pub(crate) async fn open(
+        &self,
+        uri: &ObjectUri,
+        path: &Path,
+        range: Option<Range<u64>>,
+    ) -> Result<ObjectReader, Error> {
         let place = self.place(uri, path)?;
-        let result = self.store.get(&place).await.map_err(|error| convert(uri, error))?;
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let result = self.store.get_opts(&place, options).await.map_err(|error| convert(uri, error))?;
         let size = result.meta.size;
         let uri = uri.clone();
         let pieces = result.into_stream().map_err(move |error| convert(&uri, error)).boxed();

@@ -2,6 +2,7 @@
 //!
 //! Reading, writing and signing: listing and deleting go over gRPC in this client, which no emulator offers.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use google_cloud_gax::retry_policy::RetryPolicyExt;
 use google_cloud_storage::builder::storage::SignedUrlBuilder;
 use google_cloud_storage::client::Storage;
 use google_cloud_storage::error::{ReadError, WriteError};
+use google_cloud_storage::model_ext::ReadRange;
 use google_cloud_storage::retry_policy::RetryableErrors;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -69,13 +71,18 @@ impl Gcs {
         Ok(())
     }
 
+    /// Opens an object, or the bytes of it that `range` names.
     pub(crate) async fn open(
         &self,
         uri: &ObjectUri,
         (bucket, object): (&str, &str),
+        range: Option<Range<u64>>,
     ) -> Result<ObjectReader, Error> {
-        let read = self.client(uri).await?.read_object(bucket_name(bucket), object).send();
-        let response = within(uri, READ_TIME, read).await?;
+        let range = range.map_or_else(ReadRange::all, |range| {
+            ReadRange::segment(range.start, range.end.saturating_sub(range.start))
+        });
+        let read = self.client(uri).await?.read_object(bucket_name(bucket), object).set_read_range(range);
+        let response = within(uri, READ_TIME, read.send()).await?;
         let size = u64::try_from(response.object().size).unwrap_or_default();
         let pieces = stream::try_unfold((response, uri.clone()), async |(mut response, uri)| {
             let next = async { response.next().await.transpose() };

@@ -1,5 +1,6 @@
 //! One door to every store.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -66,9 +67,21 @@ impl Storage {
     /// # Errors
     /// See [`Error`]; `NotFound` when there is none.
     pub async fn open(&self, uri: &ObjectUri) -> Result<ObjectReader, Error> {
+        self.read(uri, None).await
+    }
+
+    /// Opens a part of an object for reading in pieces: its bytes from the start of `range` to before its end. The store keeps no checksum of that.
+    ///
+    /// # Errors
+    /// See [`Error`]; `NotFound` when there is no such object. The object must have bytes from the start of `range` on.
+    pub async fn open_range(&self, uri: &ObjectUri, range: Range<u64>) -> Result<ObjectReader, Error> {
+        self.read(uri, Some(range)).await
+    }
+
+    async fn read(&self, uri: &ObjectUri, range: Option<Range<u64>>) -> Result<ObjectReader, Error> {
         match object(uri)? {
-            Place::Gs { bucket, object } => self.gcs.open(uri, (bucket, object)).await,
-            Place::File(path) => self.files.open(uri, path).await,
+            Place::Gs { bucket, object } => self.gcs.open(uri, (bucket, object), range).await,
+            Place::File(path) => self.files.open(uri, path, range).await,
         }
     }
 
@@ -190,7 +203,7 @@ pub type Listing = BoxStream<'static, Result<Listed, Error>>;
 
 /// An object that is being read.
 pub struct ObjectReader {
-    /// The object's size in bytes.
+    /// The size in bytes of the whole object.
     pub size: u64,
     pub(crate) pieces: BoxStream<'static, Result<Bytes, Error>>,
 }
@@ -224,6 +237,23 @@ mod tests {
         assert_eq!(std::fs::read(copy).unwrap(), b"abc");
         storage.put(&uri, Bytes::from_static(b"new"), "model/gltf-binary").await.unwrap();
         assert_eq!(storage.get(&uri, 3).await.unwrap(), "new");
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_file_is_read_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (storage, base) = rooted(folder.path());
+        let uri = base.join("root/model.glb").unwrap();
+        storage.put(&uri, Bytes::from_static(b"0123456789"), "model/gltf-binary").await.unwrap();
+        for (range, expected) in [(0..1, "0"), (3..7, "3456"), (9..10, "9"), (8..20, "89")] {
+            let reader = storage.open_range(&uri, range.clone()).await.unwrap();
+            assert_eq!(reader.size, 10);
+            let pieces: Vec<_> = reader.into_stream().try_collect().await.unwrap();
+            assert_eq!(pieces.concat(), expected.as_bytes(), "{range:?}");
+        }
+        assert!(storage.open_range(&uri, 10..11).await.is_err());
+        let missing = storage.open_range(&base.join("root/missing").unwrap(), 0..1).await.err().unwrap();
+        assert!(matches!(missing, Error::NotFound { .. }), "{missing:?}");
     }
 
     #[tokio::test]
