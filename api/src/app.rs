@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use kube::runtime::reflector::Store;
 use prometheus::Registry;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use trellis_crds::WorkerPool;
 use trellis_storage::Storage;
@@ -42,12 +43,15 @@ pub(crate) struct App {
     pub storage: Storage,
     /// Whether the stores are filled.
     pub health: Health,
+    /// Cancelled when the service is to stop: what waits for changes ends then.
+    pub stopping: CancellationToken,
 }
 
 /// The whole service.
 pub(crate) fn router(app: App, registry: Registry, requests: Requests) -> Router {
     let limit = DefaultBodyLimit::max(app.settings.max_body_bytes());
     let probes = trellis_telemetry::routes(registry, app.health.clone());
+    let jobs = app.jobs.clone();
     let (api, document) = routes::api().split_for_parts();
     api.merge(openapi::route(document))
         .merge(ui::routes())
@@ -60,6 +64,7 @@ pub(crate) fn router(app: App, registry: Registry, requests: Requests) -> Router
             Problem::new(Code::MethodNotAllowed, "The header Allow lists the methods that this path takes.")
         })
         .layer(limit)
+        .layer(from_fn_with_state(jobs, middleware::tell_age))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(middleware::deadline))
         .layer(from_fn(middleware::secure))
@@ -102,7 +107,8 @@ mod tests {
         let (_, keys) = watch::channel(Arc::new(Keys { keys: entries }));
         let storage = Storage::new(trellis_storage::Settings::default());
         let archive = Archive::new(storage.clone(), None);
-        let (jobs, _) = Jobs::watch(Client::new(silent, "default"), archive);
+        let (pools, _) = kube::runtime::reflector::store();
+        let (jobs, _) = Jobs::watch(Client::new(silent, "default"), archive, pools.clone(), "trellis".into());
         let settings = Settings {
             api_keys_file: "keys.yaml".into(),
             input_uri: "gs://bucket/inputs".into(),
@@ -115,7 +121,6 @@ mod tests {
         let base = settings.input_uri.parse().unwrap();
         let inputs =
             Inputs::new(storage.clone(), HttpsReader::new().unwrap(), base, settings.max_image_bytes);
-        let (pools, _) = kube::runtime::reflector::store();
         let settings = Arc::new(settings);
         let app = App {
             settings,
@@ -126,6 +131,7 @@ mod tests {
             inputs,
             storage,
             health: Health::default(),
+            stopping: CancellationToken::new(),
         };
         let registry = Registry::new();
         let requests = Requests::register(&registry).unwrap();

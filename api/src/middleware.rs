@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, WARNING, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
@@ -14,10 +14,15 @@ use tracing::Instrument as _;
 use trellis_telemetry::{TraceParent, TraceSpan};
 use ulid::Ulid;
 
+use crate::jobs::store::Jobs;
 use crate::problem::{Code, Problem};
+use crate::request::Prefer;
 
 /// How long a request may take up to the response's headers; files then stream for as long as they need.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the header `Warning` says of an answer that may be old (RFC 7234).
+const STALE: &str = "110 - \"Response is Stale\"";
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -85,14 +90,27 @@ fn trace(request: &Request, method: &str, route: &str) -> TraceSpan {
     trace
 }
 
-/// Ends requests that take longer than a minute, a body that trickles in included.
+/// Ends requests that take longer than a minute, a body that trickles in included, beside what the client would have them wait.
 pub(crate) async fn deadline(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(DEADLINE, next.run(request)).await {
+    let limit = DEADLINE + Prefer::of(request.headers()).wait.unwrap_or_default();
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(Code::Timeout, "The request took more than 60 s. Try again.")
             .retry_after(5)
             .into_response(),
     }
+}
+
+/// Says of what is read about jobs how old it may be, while the API server is away.
+pub(crate) async fn tell_age(State(jobs): State<Jobs>, request: Request, next: Next) -> Response {
+    let is_read = request.method().is_safe() && request.uri().path().starts_with("/api/v1/jobs");
+    let mut response = next.run(request).await;
+    let is_answered = response.status().is_success() || response.status().is_redirection();
+    if let Some(age) = jobs.age().filter(|_| is_read && is_answered) {
+        response.headers_mut().insert(AGE, age.as_secs().into());
+        response.headers_mut().insert(WARNING, HeaderValue::from_static(STALE));
+    }
+    response
 }
 
 /// Tells browsers to treat what comes from here as data: nothing is sniffed, framed, run, or kept in a cache.

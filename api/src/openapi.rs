@@ -100,6 +100,7 @@ fn problems(status: u16) -> Response {
             .build()
     };
     match status {
+        416 => response.header("Content-Range", header(Type::String, "`bytes */` and the size of the file")),
         401 => response.header("WWW-Authenticate", header(Type::String, "How to authenticate")),
         429 | 503 => {
             response.header("Retry-After", header(Type::Integer, "Seconds until a new attempt makes sense"))

@@ -11,6 +11,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 use trellis_telemetry::Health;
 
@@ -68,11 +69,13 @@ pub async fn serve(
     let registry = trellis_telemetry::registry("trellis-api", env!("CARGO_PKG_VERSION"))?;
     let requests = Requests::register(&registry)?;
     let (app, mut background) = start(settings, client)?;
+    let followers = app.stopping.clone();
     let router = app::router(app, registry, requests);
 
     let (stopping, stopped) = tokio::sync::oneshot::channel();
     let graceful = async move {
         shutdown.await;
+        followers.cancel();
         // Received unless the server has failed already.
         let _ = stopping.send(());
     };
@@ -102,8 +105,9 @@ fn start(settings: Settings, client: Client) -> Result<(App, JoinSet<()>), Serve
     });
     let https = HttpsReader::new().map_err(|error| ServeError::Https(error.to_string()))?;
     let (keys, reload) = keys::watch(settings.api_keys_file.clone())?;
-    let (jobs, fill_jobs) = Jobs::watch(client.clone(), Archive::new(storage.clone(), output_uri));
-    let (pools, fill_pools) = cluster::watch(Api::all(client), watcher::Config::default());
+    let (pools, fill_pools) = cluster::watch(Api::all(client.clone()), watcher::Config::default());
+    let archive = Archive::new(storage.clone(), output_uri);
+    let (jobs, fill_jobs) = Jobs::watch(client, archive, pools.clone(), settings.pool_namespace.clone());
     let health = Health::default();
 
     let (jobs_read, pools_read, becomes_ready) = (jobs.clone(), pools.clone(), health.clone());
@@ -122,7 +126,8 @@ fn start(settings: Settings, client: Client) -> Result<(App, JoinSet<()>), Serve
     let inputs = Inputs::new(storage.clone(), https, input_uri, settings.max_image_bytes);
     let settings = Arc::new(settings);
     let places = Arc::default();
-    Ok((App { settings, keys, jobs, pools, places, inputs, storage, health }, background))
+    let stopping = CancellationToken::new();
+    Ok((App { settings, keys, jobs, pools, places, inputs, storage, health, stopping }, background))
 }
 
 fn file_roots(settings: &Settings, folders: [Option<&ObjectUri>; 2]) -> Vec<PathBuf> {

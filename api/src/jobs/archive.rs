@@ -1,6 +1,9 @@
 //! Jobs whose objects are gone, as the workers' records tell of them.
 
+use std::time::Duration;
+
 use kube::ResourceExt as _;
+use trellis_crds::conditions::reason;
 use trellis_crds::{Attempt, FailureReason, GenerationJob, JobError as JobFault, Outcome, Phase};
 use trellis_storage::{Error, ObjectUri, Storage};
 
@@ -9,6 +12,9 @@ use crate::auth::Caller;
 
 /// The API server takes no larger objects than 3 MiB, and a record is one with spaces.
 pub(crate) const MAX_RECORD_BYTES: u64 = 8 << 20;
+
+/// How long the storage may take to give or delete a record.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The records of the newest attempts at jobs.
 #[derive(Clone)]
@@ -26,16 +32,37 @@ impl Archive {
 
     /// The record of the job `id` in the caller's namespace, whosever it is, as a job that has ended.
     pub(crate) async fn find(&self, caller: &Caller, id: &JobId) -> Result<GenerationJob, JobError> {
-        let path = GenerationJob::archive_path(&caller.namespace, id.as_str());
-        let (Some(outputs), Some(path)) = (&self.outputs, path) else { return Err(JobError::NotFound) };
-        let uri = outputs.join(&path).map_err(JobError::Archive)?;
-        let record = match self.storage.get(&uri, MAX_RECORD_BYTES).await {
-            Ok(record) => record,
-            Err(Error::NotFound { .. }) => return Err(JobError::NotFound),
-            Err(error) => return Err(JobError::Archive(error)),
-        };
+        let uri = self.uri(caller, id)?;
+        let record = within(&uri, self.storage.get(&uri, MAX_RECORD_BYTES)).await?;
         let job: GenerationJob = serde_json::from_slice(&record).map_err(JobError::Record)?;
         if job.name_any() == id.as_str() { Ok(ended(job)) } else { Err(JobError::NotFound) }
+    }
+
+    /// Deletes the record of the job `id` in the caller's namespace.
+    pub(crate) async fn delete(&self, caller: &Caller, id: &JobId) -> Result<(), JobError> {
+        let uri = self.uri(caller, id)?;
+        match within(&uri, self.storage.delete(&uri)).await {
+            Err(JobError::NotFound) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn uri(&self, caller: &Caller, id: &JobId) -> Result<ObjectUri, JobError> {
+        let path = GenerationJob::archive_path(&caller.namespace, id.as_str());
+        let (Some(outputs), Some(path)) = (&self.outputs, path) else { return Err(JobError::NotFound) };
+        outputs.join(&path).map_err(JobError::Archive)
+    }
+}
+
+/// Does not wait for a storage for as long as a worker would.
+async fn within<T>(uri: &ObjectUri, call: impl Future<Output = Result<T, Error>>) -> Result<T, JobError> {
+    match tokio::time::timeout(PATIENCE, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(Error::NotFound { .. })) => Err(JobError::NotFound),
+        Ok(Err(error)) => Err(JobError::Archive(error)),
+        Err(elapsed) => {
+            Err(JobError::Archive(Error::Unavailable { uri: uri.to_string(), source: Box::new(elapsed) }))
+        }
     }
 }
 
@@ -56,11 +83,11 @@ fn ended(mut job: GenerationJob) -> GenerationJob {
 }
 
 fn fault(attempt: &Attempt) -> JobFault {
-    let reason = attempt.reason.unwrap_or(FailureReason::Internal);
     JobFault {
-        code: reason.as_str().to_owned(),
+        // As the operator has it: without a reason it ran for too long.
+        code: attempt.reason.map_or(reason::DEADLINE_EXCEEDED, FailureReason::as_str).to_owned(),
         message: attempt.message.clone().unwrap_or_default(),
-        retryable: reason != FailureReason::InvalidInput,
+        retryable: attempt.reason != Some(FailureReason::InvalidInput),
     }
 }
 

@@ -2,12 +2,21 @@
 
 pub(crate) mod archive;
 pub(crate) mod build;
+mod cache;
 pub(crate) mod create;
+pub(crate) mod document;
+mod followers;
+pub(crate) mod following;
 pub(crate) mod inputs;
+pub(crate) mod orders;
+mod packed;
 pub(crate) mod page;
+mod queue;
+mod ranking;
 pub(crate) mod result;
 pub(crate) mod store;
 pub(crate) mod view;
+pub(crate) mod zip;
 
 use std::time::{Duration, SystemTime};
 

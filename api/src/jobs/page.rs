@@ -1,16 +1,17 @@
-//! Lists of jobs, page by page.
+//! Lists of jobs: which, and page by page.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
-use trellis_crds::GenerationJob;
+use serde::{Deserialize, Serialize};
+use trellis_crds::{GenerationJob, InputKind, Phase};
+use utoipa::ToSchema;
 
-use super::view::{JobList, JobStatus, Status};
+use super::packed::Packed;
+use super::view::Status;
 
 /// A place in the list of jobs, the newest first: after the job that was created then and has this name. It holds even when that
 /// job is deleted, and jobs that come later do not shift it.
@@ -18,9 +19,15 @@ use super::view::{JobList, JobStatus, Status};
 pub(crate) struct Cursor(i64, String);
 
 impl Cursor {
-    fn at(job: &GenerationJob) -> Self {
+    /// The place of a job.
+    pub(crate) fn at(job: &GenerationJob) -> Self {
         let created = job.creation_timestamp().map(|time| time.0).unwrap_or(Timestamp::UNIX_EPOCH);
         Self(created.as_second(), job.name_any())
+    }
+
+    /// The name of the job at this place.
+    pub(crate) fn name(&self) -> &str {
+        &self.1
     }
 }
 
@@ -46,53 +53,94 @@ impl<'de> Deserialize<'de> for Cursor {
     }
 }
 
-/// At most `limit` of `jobs`, those of `status`, the newest first, from `after` on.
-pub(crate) fn page(
-    mut jobs: Vec<Arc<GenerationJob>>,
-    status: Option<Status>,
-    after: Option<&Cursor>,
-    limit: usize,
-) -> JobList {
-    jobs.retain(|job| {
-        status.is_none_or(|status| status == job.phase().into())
-            && after.is_none_or(|after| Cursor::at(job) < *after)
-    });
-    jobs.sort_by_cached_key(|job| std::cmp::Reverse(Cursor::at(job)));
-    let more = jobs.len() > limit;
-    jobs.truncate(limit);
-    JobList {
-        next_cursor: jobs.last().filter(|_| more).map(|job| Cursor::at(job).to_string()),
-        jobs: jobs.iter().map(|job| JobStatus::from(&**job)).collect(),
+/// Which jobs a list has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    /// Those where this is so.
+    pub status: Option<Status>,
+    /// Those made of this.
+    pub input: Option<InputKind>,
+    /// Those created at this time or later.
+    pub created_after: Option<Timestamp>,
+    /// Those created before this time.
+    pub created_before: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether it takes a job, whatever its status.
+    pub(crate) fn admits(&self, input: Option<InputKind>, created: Timestamp) -> bool {
+        self.input.is_none_or(|wanted| input == Some(wanted))
+            && self.created_after.is_none_or(|after| created >= after)
+            && self.created_before.is_none_or(|before| created < before)
     }
+
+    /// Whether it takes jobs in this phase.
+    pub(crate) fn admits_phase(&self, phase: Phase) -> bool {
+        self.status.is_none_or(|status| status == phase.into())
+    }
+}
+
+/// How many jobs there are of each status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Totals {
+    /// Wait for a worker.
+    pub pending: u64,
+    /// A worker has them.
+    pub processing: u64,
+    /// Their files are there.
+    pub completed: u64,
+    /// Failed for good.
+    pub failed: u64,
+    /// Were cancelled.
+    pub cancelled: u64,
+}
+
+impl Totals {
+    /// Counts a job in this phase.
+    pub(crate) fn count(&mut self, phase: Phase) {
+        let total = match phase {
+            Phase::Pending => &mut self.pending,
+            Phase::Processing => &mut self.processing,
+            Phase::Completed => &mut self.completed,
+            Phase::Failed => &mut self.failed,
+            Phase::Cancelled => &mut self.cancelled,
+        };
+        *total += 1;
+    }
+}
+
+/// A page of jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// The jobs.
+    pub jobs: Vec<Packed>,
+    /// Whether others follow.
+    pub has_more: bool,
+    /// How many there are on all pages, whatever status was asked for.
+    pub totals: Totals,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-    fn jobs(created: &[(i64, &str)]) -> Vec<Arc<GenerationJob>> {
-        let job = |&(second, name): &(i64, &str)| {
-            let mut job = GenerationJob::default();
-            job.metadata.name = Some(name.into());
-            job.metadata.creation_timestamp = Some(Time(Timestamp::from_second(second).unwrap()));
-            Arc::new(job)
-        };
-        created.iter().map(job).collect()
-    }
-
-    fn names(list: &JobList) -> Vec<&str> {
-        list.jobs.iter().map(|job| job.id.as_str()).collect()
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        let mut job = GenerationJob::default();
+        job.metadata.name = Some("gj-a.b".into());
+        let place = Cursor::at(&job);
+        assert_eq!(place.to_string().parse(), Ok(place));
+        for wrong in ["", "a", "1", ".a", "x.a", "1e3.a"] {
+            assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
+        }
     }
 
     #[test]
-    fn pages_hold_every_job_once_whatever_comes_and_goes_between() {
-        let first = page(jobs(&[(1, "a"), (3, "c"), (2, "b1"), (2, "b2"), (2, "b3")]), None, None, 2);
-        assert_eq!(names(&first), ["c", "b3"]);
-        let after: Cursor = first.next_cursor.unwrap().parse().unwrap();
-        // Meanwhile d came and b3, on which the first page ended, went.
-        let second = page(jobs(&[(4, "d"), (1, "a"), (3, "c"), (2, "b1"), (2, "b2")]), None, Some(&after), 3);
-        assert_eq!(names(&second), ["b2", "b1", "a"]);
-        assert_eq!(second.next_cursor, None);
+    fn a_time_span_begins_with_its_first_moment_and_ends_before_its_last() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let filter =
+            Filter { created_after: Some(at(10)), created_before: Some(at(20)), ..Filter::default() };
+        let admitted = [9, 10, 19, 20].map(|second| filter.admits(Some(InputKind::Image), at(second)));
+        assert_eq!(admitted, [false, true, true, false]);
     }
 }

@@ -29,6 +29,12 @@ pub(crate) enum ResultError {
     /// what is other users'.
     #[error("the status of the job names a file outside of the folder of its attempt")]
     Foreign,
+    /// It has no such bytes.
+    #[error("The file has {size} bytes, and none of those that the header Range names.")]
+    Range {
+        /// Its size.
+        size: u64,
+    },
     /// The storage does not give it.
     #[error(transparent)]
     Storage(#[from] trellis_storage::Error),
@@ -36,20 +42,26 @@ pub(crate) enum ResultError {
 
 /// The file of `job` that is called `format`: `glb`, `preview`, …
 pub(crate) fn file<'a>(job: &'a GenerationJob, format: &str) -> Result<&'a OutputFile, ResultError> {
-    let outputs = job.status.as_ref().map(|status| status.outputs.as_slice()).unwrap_or_default();
-    match job.phase() {
-        Phase::Completed => {}
-        phase @ (Phase::Pending | Phase::Processing) => return Err(ResultError::NotFinished(phase.into())),
-        Phase::Cancelled => return Err(ResultError::Cancelled),
-        Phase::Failed => {
-            let error = job.status.as_ref().and_then(|status| status.error.clone()).unwrap_or_default();
-            return Err(ResultError::Failed(error.into()));
-        }
-    }
+    let outputs = files(job)?;
     outputs.iter().find(|file| format_name(file) == format).ok_or_else(|| ResultError::NoSuchFormat {
         format: format.to_owned(),
         available: outputs.iter().map(|file| format_name(file).to_owned()).collect(),
     })
+}
+
+/// All files of `job`.
+pub(crate) fn files(job: &GenerationJob) -> Result<&[OutputFile], ResultError> {
+    match job.phase() {
+        Phase::Completed => {
+            Ok(job.status.as_ref().map(|status| status.outputs.as_slice()).unwrap_or_default())
+        }
+        phase @ (Phase::Pending | Phase::Processing) => Err(ResultError::NotFinished(phase.into())),
+        Phase::Cancelled => Err(ResultError::Cancelled),
+        Phase::Failed => {
+            let error = job.status.as_ref().and_then(|status| status.error.clone()).unwrap_or_default();
+            Err(ResultError::Failed(error.into()))
+        }
+    }
 }
 
 /// Where `file` is: in the folder of the attempt that completed `job`, or nowhere.

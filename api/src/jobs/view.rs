@@ -1,11 +1,16 @@
 //! Jobs as clients see them.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
-use trellis_crds::{GenerationJob, OutputFile, Phase, conditions};
+use trellis_crds::{FailureReason, GenerationJob, InputKind, OutputFile, Phase, conditions};
 use utoipa::ToSchema;
+
+use super::page::Totals;
+use super::store::Seen;
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,6 +28,18 @@ pub(crate) enum Status {
     Cancelled,
 }
 
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
 impl From<Phase> for Status {
     fn from(phase: Phase) -> Self {
         match phase {
@@ -31,6 +48,28 @@ impl From<Phase> for Status {
             Phase::Completed => Self::Completed,
             Phase::Failed => Self::Failed,
             Phase::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// What a job makes an asset of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Images.
+    Image,
+    /// A description.
+    Text,
+    /// A mesh and a description.
+    Variant,
+}
+
+impl From<Kind> for InputKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Image => Self::Image,
+            Kind::Text => Self::Text,
+            Kind::Variant => Self::Variant,
         }
     }
 }
@@ -44,6 +83,7 @@ impl From<Phase> for Status {
     "links": {
         "self": "/api/v1/jobs/gj-01jd3y8w5x4k2m9v7t6r5q4p3n",
         "status": "/api/v1/jobs/gj-01jd3y8w5x4k2m9v7t6r5q4p3n/status",
+        "events": "/api/v1/jobs/gj-01jd3y8w5x4k2m9v7t6r5q4p3n/events",
         "result": "/api/v1/jobs/gj-01jd3y8w5x4k2m9v7t6r5q4p3n/result",
     },
 }))]
@@ -67,6 +107,8 @@ pub(crate) struct Links {
     pub own: String,
     /// How far it is.
     pub status: String,
+    /// A stream of that.
+    pub events: String,
     /// Its asset, once it is completed.
     pub result: String,
 }
@@ -82,6 +124,11 @@ pub(crate) struct JobStatus {
     /// Why it is still pending, in a word, e.g. `NoIdleWorker`, `BackingOff`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Its place among the jobs of this API that wait for the same pool, 1 for the next, while it is pending. None while no worker may take it,
+    /// such as before another attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, example = 3)]
+    pub queue_position: Option<usize>,
     /// How far the attempt that runs is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
@@ -120,13 +167,38 @@ pub(crate) struct Progress {
 /// Why a job failed for good.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct JobError {
-    /// `InvalidInput`, `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed`, `NoSignOfLife` or `DeadlineExceeded`.
+    /// Why, for programs: the code of the problem that its result is refused with.
+    pub code: FailureCode,
+    /// The reason in the word of the resource: `InvalidInput`, `Transient`, `OutOfMemory`, `Internal`, `WorkerCrashed`, `NoSignOfLife` or
+    /// `DeadlineExceeded`.
     #[schema(example = "OutOfMemory")]
-    pub code: String,
+    pub reason: String,
     /// What happened, and what to do.
     pub message: String,
     /// Whether the same request may succeed when it is sent again.
     pub retryable: bool,
+}
+
+/// Why a job failed, as far as it makes a difference to whoever asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FailureCode {
+    /// Its input cannot become an asset.
+    JobInputRefused,
+    /// A deadline of it passed.
+    JobDeadlinePassed,
+    /// The workers failed.
+    JobFailed,
+}
+
+impl FailureCode {
+    fn of(reason: &str) -> Self {
+        match reason {
+            conditions::reason::DEADLINE_EXCEEDED => Self::JobDeadlinePassed,
+            reason if reason == FailureReason::InvalidInput.as_str() => Self::JobInputRefused,
+            _ => Self::JobFailed,
+        }
+    }
 }
 
 /// All about a job.
@@ -135,8 +207,8 @@ pub(crate) struct Job {
     /// How far it is.
     #[serde(flatten)]
     pub status: JobStatus,
-    /// What it makes an asset of: `image`, `text` or `variant`.
-    pub input: &'static str,
+    /// What it makes an asset of.
+    pub input: Kind,
     /// The description, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
@@ -193,6 +265,8 @@ pub(crate) struct JobList {
     /// The `cursor` of the next page, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+    /// How many jobs there are on all pages, whatever `status` was asked for.
+    pub totals: Totals,
 }
 
 impl From<&GenerationJob> for JobResponse {
@@ -211,6 +285,7 @@ impl From<&GenerationJob> for JobStatus {
             id: job.name_any(),
             status: job.phase().into(),
             reason: waits.map(|condition| condition.reason.clone()),
+            queue_position: None,
             progress: status
                 .progress
                 .filter(|_| job.phase() == Phase::Processing)
@@ -225,13 +300,25 @@ impl From<&GenerationJob> for JobStatus {
     }
 }
 
+impl From<&Seen> for JobStatus {
+    fn from(seen: &Seen) -> Self {
+        Self { queue_position: seen.queue_position, ..Self::from(&*seen.job) }
+    }
+}
+
+impl From<&Seen> for Job {
+    fn from(seen: &Seen) -> Self {
+        Self { status: seen.into(), ..Self::from(&*seen.job) }
+    }
+}
+
 impl From<&GenerationJob> for Job {
     fn from(job: &GenerationJob) -> Self {
         let (spec, status) = (&job.spec, job.status.clone().unwrap_or_default());
         let input = match &spec.input {
-            trellis_crds::Input { text: Some(_), .. } => "text",
-            trellis_crds::Input { variant: Some(_), .. } => "variant",
-            _ => "image",
+            trellis_crds::Input { text: Some(_), .. } => Kind::Text,
+            trellis_crds::Input { variant: Some(_), .. } => Kind::Variant,
+            _ => Kind::Image,
         };
         Self {
             status: job.into(),
@@ -255,7 +342,12 @@ impl From<&GenerationJob> for Job {
 
 impl From<trellis_crds::JobError> for JobError {
     fn from(error: trellis_crds::JobError) -> Self {
-        Self { code: error.code, message: error.message, retryable: error.retryable }
+        Self {
+            code: FailureCode::of(&error.code),
+            reason: error.code,
+            message: error.message,
+            retryable: error.retryable,
+        }
     }
 }
 
@@ -277,7 +369,8 @@ fn output(job: &GenerationJob, file: OutputFile) -> OutputView {
 
 fn links(job: &GenerationJob) -> Links {
     let own = format!("/api/v1/jobs/{}", job.name_any());
-    Links { status: format!("{own}/status"), result: format!("{own}/result"), own }
+    let below = |name| format!("{own}/{name}");
+    Links { status: below("status"), events: below("events"), result: below("result"), own }
 }
 
 fn created(job: &GenerationJob) -> Option<Timestamp> {

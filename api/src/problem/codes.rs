@@ -49,10 +49,12 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     JobNotFinished = "job_not_finished", CONFLICT, "The job has no result yet";
-    JobFailed = "job_failed", CONFLICT, "The job failed and has no result";
     JobCancelled = "job_cancelled", CONFLICT, "The job was cancelled and has no result";
+    JobEnded = "job_ended", CONFLICT, "The job has ended already";
+    JobNotFailed = "job_not_failed", CONFLICT, "The job cannot be tried again";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body's media type is not taken here";
+    RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "The file has no such bytes";
     InvalidRequest = "invalid_request", UNPROCESSABLE_ENTITY, "A field of the request is wrong";
     InvalidImage = "invalid_image", UNPROCESSABLE_ENTITY, "An image cannot be used";
     ImageUnreachable = "image_unreachable", UNPROCESSABLE_ENTITY, "An image cannot be fetched from its URL";
@@ -61,13 +63,16 @@ codes! {
     UnknownPool = "unknown_pool", UNPROCESSABLE_ENTITY, "The pool does not exist or does not serve this input";
     UnknownModel = "unknown_model", UNPROCESSABLE_ENTITY, "No pool for this input runs the model";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request";
+    JobInputRefused = "job_input_refused", UNPROCESSABLE_ENTITY, "The job's input cannot become an asset";
     QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, "Your namespace holds as many jobs as it may";
     Internal = "internal", INTERNAL_SERVER_ERROR, "The service failed";
+    JobFailed = "job_failed", BAD_GATEWAY, "The workers failed at the job";
     NoPool = "no_pool", SERVICE_UNAVAILABLE, "No worker pool serves this input";
     PoolFailing = "pool_failing", SERVICE_UNAVAILABLE, "The workers for this input fail";
     KubernetesUnavailable = "kubernetes_unavailable", SERVICE_UNAVAILABLE, "The Kubernetes API cannot be reached";
     StorageUnavailable = "storage_unavailable", SERVICE_UNAVAILABLE, "The object storage cannot be reached";
     Timeout = "timeout", SERVICE_UNAVAILABLE, "The request took too long";
+    JobDeadlinePassed = "job_deadline_passed", GATEWAY_TIMEOUT, "A deadline of the job passed";
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use crate::jobs::JobError;
 use crate::jobs::build::request_path;
 use crate::jobs::create::CreateError;
 use crate::jobs::inputs::InputError;
+use crate::jobs::orders::OrderError;
 use crate::jobs::result::ResultError;
+use crate::jobs::view::{FailureCode, Status};
 use crate::pools::PoolError;
 use crate::request::{RequestError, pointer};
 
@@ -136,6 +138,24 @@ impl From<CreateError> for Problem {
     }
 }
 
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        let detail = error.to_string();
+        match error {
+            OrderError::Job(error) => error.into(),
+            OrderError::Ended(status) => {
+                Self { job_status: Some(status), ..Self::new(Code::JobEnded, detail) }
+            }
+            OrderError::NotFailed(status) => {
+                Self { job_status: Some(status), ..Self::new(Code::JobNotFailed, detail) }
+            }
+            OrderError::OnlyRecord => {
+                Self { job_status: Some(Status::Failed), ..Self::new(Code::JobNotFailed, detail) }
+            }
+        }
+    }
+}
+
 impl From<ResultError> for Problem {
     fn from(error: ResultError) -> Self {
         let detail = error.to_string();
@@ -144,17 +164,30 @@ impl From<ResultError> for Problem {
                 Self { job_status: Some(status), ..Self::new(Code::JobNotFinished, detail) }.retry_after(5)
             }
             ResultError::Failed(error) => {
-                Self { job_error: Some(error), ..Self::new(Code::JobFailed, detail) }
+                Self { job_error: Some(error.clone()), ..Self::new(error.code.into(), detail) }
             }
             ResultError::Cancelled => Self::new(Code::JobCancelled, detail),
             ResultError::NoSuchFormat { available, .. } => {
                 Self { available_formats: Some(available), ..Self::new(Code::FormatNotFound, detail) }
+            }
+            ResultError::Range { size } => {
+                Self { content_range: Some(size), ..Self::new(Code::RangeNotSatisfiable, detail) }
             }
             ResultError::Foreign => internal(&detail),
             ResultError::Storage(trellis_storage::Error::NotFound { .. }) => {
                 Self::new(Code::ResultGone, "The file was deleted from the storage. Run the job again.")
             }
             ResultError::Storage(error) => storage_unavailable(&error),
+        }
+    }
+}
+
+impl From<FailureCode> for Code {
+    fn from(code: FailureCode) -> Self {
+        match code {
+            FailureCode::JobInputRefused => Self::JobInputRefused,
+            FailureCode::JobDeadlinePassed => Self::JobDeadlinePassed,
+            FailureCode::JobFailed => Self::JobFailed,
         }
     }
 }

@@ -5,7 +5,7 @@ mod from_errors;
 
 use axum::Json;
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -41,10 +41,10 @@ pub(crate) struct Problem {
     /// The fields that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
-    /// With `job_not_finished`: the job's status.
+    /// With `job_not_finished`, `job_ended` and `job_not_failed`: the job's status.
     #[serde(skip_serializing_if = "Option::is_none")]
     job_status: Option<Status>,
-    /// With `job_failed`: why.
+    /// With `job_failed`, `job_input_refused` and `job_deadline_passed`: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     job_error: Option<JobError>,
     /// With `format_not_found`: the formats there are.
@@ -52,6 +52,9 @@ pub(crate) struct Problem {
     available_formats: Option<Vec<String>>,
     #[serde(skip)]
     retry_after: Option<u32>,
+    /// With `range_not_satisfiable`: how large the file is.
+    #[serde(skip)]
+    content_range: Option<u64>,
 }
 
 /// A field of the request that is wrong.
@@ -79,6 +82,7 @@ impl Problem {
             job_error: None,
             available_formats: None,
             retry_after: None,
+            content_range: None,
         }
     }
 
@@ -104,7 +108,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (code, retry_after) = (self.code, self.retry_after);
+        let (code, retry_after, content_range) = (self.code, self.retry_after, self.content_range);
         let mut response = (code.status(), Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -113,6 +117,9 @@ impl IntoResponse for Problem {
         }
         if let Some(seconds) = retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(range) = content_range.and_then(|size| format!("bytes */{size}").try_into().ok()) {
+            headers.insert(CONTENT_RANGE, range);
         }
         response
     }

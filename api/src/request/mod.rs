@@ -1,15 +1,19 @@
 //! What clients ask for: the bodies of `POST /api/v1/generate/…`, as types, and what reads them.
 
 mod body;
+mod conditional;
 mod error;
 mod form;
 mod generate;
 mod idempotency;
 mod options;
 mod place;
+mod prefer;
 mod query;
+mod range;
 
 pub(crate) use body::{Limits, pointer, read};
+pub(crate) use conditional::Known;
 pub(crate) use error::RequestError;
 pub(crate) use form::{ImageForm, VariantForm};
 pub(crate) use generate::{
@@ -22,7 +26,9 @@ pub(crate) use options::{
 #[cfg(test)]
 pub(crate) use place::PLACES;
 pub(crate) use place::Places;
+pub(crate) use prefer::Prefer;
 pub(crate) use query::Query;
+pub(crate) use range::{Unsatisfiable, wanted_range};
 
 #[cfg(test)]
 mod tests;

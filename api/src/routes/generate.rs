@@ -3,19 +3,21 @@
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
-use axum::response::IntoResponse;
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::{Extension, Json};
+use kube::ResourceExt as _;
 use trellis_crds::GenerationJob;
 use trellis_telemetry::TraceParent;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::jobs::create;
-use crate::jobs::view::JobResponse;
+use crate::jobs::following::Following;
+use crate::jobs::view::{Job, JobResponse};
+use crate::jobs::{JobId, create};
 use crate::openapi::Problems;
 use crate::problem::Problem;
 use crate::request::{
-    self, Body, IdempotencyKey, ImageForm, ImageTo3d, Limits, TextTo3d, Variant, VariantForm,
+    self, Body, IdempotencyKey, ImageForm, ImageTo3d, Limits, Prefer, TextTo3d, Variant, VariantForm,
 };
 
 /// Make an asset from images
@@ -26,7 +28,10 @@ use crate::request::{
     post,
     path = "/api/v1/generate/image-to-3d",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 1 to 60", example = "wait=30"),
+    ),
     request_body(content(
         (ImageTo3d = "application/json", examples(
             ("One image" = (value = json!({"image_url": "https://example.com/cup.png", "output_formats": ["glb"], "quality": "balanced", "seed": 42}))),
@@ -37,8 +42,13 @@ use crate::request::{
         (ImageForm = "multipart/form-data"),
     )),
     responses(
+        (status = 200, description = "The job has ended, within the time that the request preferred to wait", body = Job,
+            headers(("Preference-Applied" = String, description = "How long the answer would have waited"))),
         (status = 202, description = "The job was accepted", body = JobResponse,
-            headers(("Location" = String, description = "The job's path"))),
+            headers(
+                ("Location" = String, description = "The job's path"),
+                ("Preference-Applied" = Option<String>, description = "How long the answer waited, where it was to wait"),
+            )),
         Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -49,7 +59,7 @@ pub(crate) async fn image_to_3d(
     caller: Caller,
     key: Option<IdempotencyKey>,
     request: Request,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     generate::<ImageTo3d>(&app, &caller, key.as_ref(), &trace, request).await
 }
 
@@ -60,14 +70,22 @@ pub(crate) async fn image_to_3d(
     post,
     path = "/api/v1/generate/text-to-3d",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 1 to 60", example = "wait=30"),
+    ),
     request_body(content = TextTo3d, examples(
         ("A description" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "output_formats": ["glb"]}))),
         ("Four to choose from" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "samples": 4, "quality": "fast", "seed": 7}))),
     )),
     responses(
+        (status = 200, description = "The job has ended, within the time that the request preferred to wait", body = Job,
+            headers(("Preference-Applied" = String, description = "How long the answer would have waited"))),
         (status = 202, description = "The job was accepted", body = JobResponse,
-            headers(("Location" = String, description = "The job's path"))),
+            headers(
+                ("Location" = String, description = "The job's path"),
+                ("Preference-Applied" = Option<String>, description = "How long the answer waited, where it was to wait"),
+            )),
         Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -78,7 +96,7 @@ pub(crate) async fn text_to_3d(
     caller: Caller,
     key: Option<IdempotencyKey>,
     request: Request,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     generate::<TextTo3d>(&app, &caller, key.as_ref(), &trace, request).await
 }
 
@@ -89,7 +107,10 @@ pub(crate) async fn text_to_3d(
     post,
     path = "/api/v1/generate/variant",
     tag = "generate",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 1 to 60", example = "wait=30"),
+    ),
     request_body(content(
         (Variant = "application/json", examples(
             ("A mesh in the request" = (value = json!({"prompt": "rusty iron", "mesh_base64": "diAwIDAgMAp2IDEgMCAwCnYgMCAxIDAKZiAxIDIgMwo=", "quality": "fast"}))),
@@ -98,8 +119,13 @@ pub(crate) async fn text_to_3d(
         (VariantForm = "multipart/form-data"),
     )),
     responses(
+        (status = 200, description = "The job has ended, within the time that the request preferred to wait", body = Job,
+            headers(("Preference-Applied" = String, description = "How long the answer would have waited"))),
         (status = 202, description = "The job was accepted", body = JobResponse,
-            headers(("Location" = String, description = "The job's path"))),
+            headers(
+                ("Location" = String, description = "The job's path"),
+                ("Preference-Applied" = Option<String>, description = "How long the answer waited, where it was to wait"),
+            )),
         Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
@@ -110,7 +136,7 @@ pub(crate) async fn variant(
     caller: Caller,
     key: Option<IdempotencyKey>,
     request: Request,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
     generate::<Variant>(&app, &caller, key.as_ref(), &trace, request).await
 }
 
@@ -120,13 +146,29 @@ async fn generate<B: Body>(
     key: Option<&IdempotencyKey>,
     trace: &TraceParent,
     request: Request,
-) -> Result<impl IntoResponse + use<B>, Problem> {
-    let _place = app.places.take(caller).await;
-    let request = request::read::<B>(request, Limits::of(app.settings.max_image_bytes)).await?;
-    Ok(accepted(&*create::create(app, caller, key, &request, trace).await?))
+) -> Result<Response, Problem> {
+    let prefer = Prefer::of(request.headers());
+    let job = {
+        let _place = app.places.take(caller).await;
+        let request = request::read::<B>(request, Limits::of(app.settings.max_image_bytes)).await?;
+        create::create(app, caller, key, &request, trace).await?
+    };
+    Ok(accepted(app, caller, &job, prefer).await)
 }
 
-fn accepted(job: &GenerationJob) -> impl IntoResponse + use<> {
+/// Tells of the job that was made; once it has ended, where the client would wait for that and it ends in time.
+async fn accepted(app: &App, caller: &Caller, job: &GenerationJob, prefer: Prefer) -> Response {
+    let (Some(wait), Some(id)) = (prefer.wait, JobId::parse(&job.name_any())) else {
+        return pending(job).into_response();
+    };
+    let applied = AppendHeaders(prefer.applied());
+    match Following::new(app, caller.clone(), id).end(wait).await {
+        Some(seen) => (applied, Json(Job::from(&seen))).into_response(),
+        None => (applied, pending(job)).into_response(),
+    }
+}
+
+fn pending(job: &GenerationJob) -> impl IntoResponse + use<> {
     let job = JobResponse::from(job);
     (StatusCode::ACCEPTED, [(LOCATION, job.links.own.clone())], Json(job))
 }

@@ -1,8 +1,10 @@
 //! The routes. Each handler takes what it needs from the request, calls one function, and turns its result into a response.
 
+mod events;
 mod generate;
 mod health;
 mod jobs;
+mod orders;
 mod result;
 
 use utoipa::OpenApi as _;
@@ -21,6 +23,9 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::get, jobs::delete))
         .routes(routes!(jobs::status))
+        .routes(routes!(events::events))
+        .routes(routes!(orders::cancel))
+        .routes(routes!(orders::retry))
         .routes(routes!(result::get))
         .routes(routes!(health::health))
 }

@@ -121,17 +121,32 @@ async fn failed_and_cancelled_jobs_say_why_there_is_no_result() {
     let id = service.submit().await;
     let error = json!({"code": "OutOfMemory", "message": "the device's memory ran out", "retryable": true});
     service.set_status(&id, json!({"phase": "Failed", "error": error})).await;
-    let failed = problem(service.get(&format!("/api/v1/jobs/{id}/result")), 409, "job_failed").await;
+    let error = json!({
+        "code": "job_failed", "reason": "OutOfMemory", "message": "the device's memory ran out", "retryable": true,
+    });
+    let failed = problem(service.get(&format!("/api/v1/jobs/{id}/result")), 502, "job_failed").await;
     assert_eq!(failed["job_error"], error);
     let status = service.get(&format!("/api/v1/jobs/{id}/status")).send().await.unwrap();
     assert_eq!(body(status, StatusCode::OK).await["error"], error);
+    for (reason, status, code) in
+        [("InvalidInput", 422, "job_input_refused"), ("DeadlineExceeded", 504, "job_deadline_passed")]
+    {
+        let id = service.submit().await;
+        let error = json!({"code": reason, "message": "no", "retryable": false});
+        service.set_status(&id, json!({"phase": "Failed", "error": error})).await;
+        let failed = problem(service.get(&format!("/api/v1/jobs/{id}/result")), status, code).await;
+        assert_eq!(
+            (&failed["job_error"]["code"], &failed["job_error"]["reason"]),
+            (&json!(code), &json!(reason))
+        );
+    }
 
     let id = service.submit().await;
     service.set_status(&id, json!({"phase": "Cancelled"})).await;
     problem(service.get(&format!("/api/v1/jobs/{id}/result")), 409, "job_cancelled").await;
 
     let listed = service.get("/api/v1/jobs?status=failed&limit=5").send().await.unwrap();
-    assert_eq!(body(listed, StatusCode::OK).await["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(body(listed, StatusCode::OK).await["jobs"].as_array().unwrap().len(), 3);
     service.stop().await;
 }
 
@@ -139,9 +154,12 @@ async fn failed_and_cancelled_jobs_say_why_there_is_no_result() {
 async fn a_deleted_job_is_gone() {
     let service = Service::start("delete", &[InputKind::Image]).await;
     let path = format!("/api/v1/jobs/{}", service.submit().await);
+    let id = path.rsplit('/').next().unwrap();
+    let job = service.jobs().get(id).await.unwrap();
+    keep_record(service.folder.path(), &job, completed(service.folder.path(), &job, b"glTF"));
     assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
-    problem(service.delete(&path), 404, "job_not_found").await;
     service.wait_for(&path, async |response| response.status() == StatusCode::NOT_FOUND).await;
+    problem(service.delete(&path), 404, "job_not_found").await;
     assert_eq!(service.jobs().list(&Default::default()).await.unwrap().items.len(), 0);
     service.stop().await;
 }
@@ -158,19 +176,23 @@ async fn a_job_that_is_gone_is_answered_for_from_its_record() {
     let before = (read(&path).await, read(&format!("{path}/status")).await);
 
     keep_record(service.folder.path(), &job, status);
-    assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    service.jobs().delete(id, &Default::default()).await.unwrap();
     let listed =
         async |response: reqwest::Response| response.json::<Value>().await.unwrap()["jobs"] == json!([]);
     service.wait_for("/api/v1/jobs", listed).await;
     assert_eq!((read(&path).await, read(&format!("{path}/status")).await), before);
     let result = service.get(&format!("{path}/result")).send().await.unwrap();
     assert_eq!(result.bytes().await.unwrap(), "glTF");
-    problem(service.delete(&path), 404, "job_not_found").await;
 
     for path in [path.clone(), format!("{path}/status"), format!("{path}/result")] {
         let bob = reqwest::Client::new().get(format!("{}{path}", service.url)).bearer_auth(&service.bob);
         problem(bob, 404, "job_not_found").await;
     }
+    let bob = reqwest::Client::new().delete(format!("{}{path}", service.url)).bearer_auth(&service.bob);
+    problem(bob, 404, "job_not_found").await;
+    assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    problem(service.get(&path), 404, "job_not_found").await;
+    problem(service.delete(&path), 404, "job_not_found").await;
     service.stop().await;
 }
 
@@ -186,12 +208,12 @@ async fn a_job_that_is_gone_and_never_completed_has_failed() {
         "outcome": "Failed", "reason": "OutOfMemory", "message": "the memory did not suffice",
     });
     keep_record(service.folder.path(), &job, json!({"phase": "Processing", "attempts": [attempt]}));
-    assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    service.jobs().delete(id, &Default::default()).await.unwrap();
     let is_failed =
         async |response: reqwest::Response| response.json::<Value>().await.unwrap()["status"] == "failed";
     service.wait_for(&format!("{path}/status"), is_failed).await;
-    let failed = problem(service.get(&format!("{path}/result")), 409, "job_failed").await;
-    let error = json!({"code": "OutOfMemory", "message": "the memory did not suffice", "retryable": true});
+    let failed = problem(service.get(&format!("{path}/result")), 502, "job_failed").await;
+    let error = json!({"code": "job_failed", "reason": "OutOfMemory", "message": "the memory did not suffice", "retryable": true});
     assert_eq!(failed["job_error"], error);
 
     // Whatever lies where the record should be.

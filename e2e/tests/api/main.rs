@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect is to end there")]
 
 mod cleanup;
+mod follow;
 mod generate;
 mod jobs;
+mod list;
 mod operation;
+mod orders;
 mod page;
 mod replicas;
+mod results;
 mod rules;
 mod service;

@@ -1,7 +1,7 @@
 //! The service itself: keys, description, an API server that is away.
 
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AGE, RETRY_AFTER, WARNING};
 use serde_json::{Value, json};
 use trellis_crds::InputKind;
 use trellis_e2e::ApiServer;
@@ -33,7 +33,10 @@ async fn the_service_describes_itself() {
             "/api/v1/health",
             "/api/v1/jobs",
             "/api/v1/jobs/{id}",
+            "/api/v1/jobs/{id}/cancel",
+            "/api/v1/jobs/{id}/events",
             "/api/v1/jobs/{id}/result",
+            "/api/v1/jobs/{id}/retry",
             "/api/v1/jobs/{id}/status",
         ]
     );
@@ -62,6 +65,7 @@ async fn while_the_api_server_is_away_jobs_are_read_and_not_made() {
     let path = format!("/api/v1/jobs/{}", service.submit().await);
     service
         .wait_for("/api/v1/jobs", async |response| {
+            assert!(!response.headers().contains_key(WARNING), "{response:?}");
             response.json::<Value>().await.unwrap()["jobs"] != json!([])
         })
         .await;
@@ -83,8 +87,49 @@ async fn while_the_api_server_is_away_jobs_are_read_and_not_made() {
     problem(request(), 503, "kubernetes_unavailable").await;
     assert!(request().send().await.unwrap().headers().contains_key(RETRY_AFTER));
     problem(service.delete(&path), 503, "kubernetes_unavailable").await;
-    assert_eq!(service.get(&path).send().await.unwrap().status(), StatusCode::OK);
+    // What is read may be old by now, and says so.
+    for path in [path.clone(), format!("{path}/status"), "/api/v1/jobs".into()] {
+        let is_old = async |response: reqwest::Response| {
+            response.status() == StatusCode::OK && response.headers().contains_key(WARNING)
+        };
+        service.wait_for(&path, is_old).await;
+        let response = service.get(&path).send().await.unwrap();
+        assert_eq!(response.headers()[WARNING], "110 - \"Response is Stale\"");
+        assert!(response.headers()[AGE].to_str().unwrap().parse::<u64>().is_ok());
+    }
+    problem(service.post(&format!("{path}/cancel")), 503, "kubernetes_unavailable").await;
     assert_eq!(service.get("/livez").send().await.unwrap().status(), StatusCode::OK);
     service.shutdown.send(()).unwrap();
     service.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn while_the_storage_is_away_jobs_are_followed_and_ended() {
+    let service = Service::start("no-storage", &[InputKind::Image]).await;
+    let id = service.submit().await;
+    let path = format!("/api/v1/jobs/{id}");
+    let job = service.jobs().get(&id).await.unwrap();
+    let status = completed(service.folder.path(), &job, b"glTF");
+    keep_record(service.folder.path(), &job, status.clone());
+    service.set_status(&id, status).await;
+    let [outputs, away] = ["outputs", "away"].map(|name| service.folder.path().join(name));
+    std::fs::rename(&outputs, &away).unwrap();
+    std::fs::write(&outputs, "no folder").unwrap();
+
+    for path in [path.clone(), format!("{path}/status"), "/api/v1/jobs".into()] {
+        assert_eq!(service.get(&path).send().await.unwrap().status(), StatusCode::OK, "{path}");
+    }
+    let unknown = "/api/v1/jobs/gj-01jd0000000000000000000001";
+    for path in [format!("{path}/result"), unknown.into()] {
+        problem(service.get(&path), 503, "storage_unavailable").await;
+    }
+    // The job ends, and its record is deleted as soon as it can be.
+    problem(service.delete(&path), 503, "storage_unavailable").await;
+    assert!(service.jobs().get_opt(&id).await.unwrap().is_none());
+    problem(service.delete(&path), 503, "storage_unavailable").await;
+    std::fs::remove_file(&outputs).unwrap();
+    std::fs::rename(&away, &outputs).unwrap();
+    assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    problem(service.get(&path), 404, "job_not_found").await;
+    service.stop().await;
 }

@@ -109,6 +109,28 @@ impl Service {
         .await;
     }
 
+    /// Changes a job's object by a merge patch.
+    pub(crate) async fn patch(&self, id: &str, patch: &Value) {
+        self.jobs().patch(id, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Waits until a job's object is as asked.
+    pub(crate) async fn wait_for_object(
+        &self,
+        id: &str,
+        is: impl Fn(&GenerationJob) -> bool,
+    ) -> GenerationJob {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let job = self.jobs().get(id).await.unwrap();
+            if is(&job) {
+                return job;
+            }
+            assert!(Instant::now() < deadline, "{id} does not become what it should be: {job:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Stops the service and deletes its namespace. Ends only when the service has.
     pub(crate) async fn stop(self) {
         self.shutdown.send(()).unwrap();

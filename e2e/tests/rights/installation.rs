@@ -7,7 +7,7 @@ use base64::Engine as _;
 use http::Method;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use trellis_api::{CleanSettings, Key, Keys, clean_storage};
-use trellis_crds::{GenerationJob, WorkerPool};
+use trellis_crds::{GenerationJob, WorkerPool, labels};
 use trellis_e2e::chart::{apply, render};
 use trellis_e2e::{ApiServer, AuditEvent, Namespace, install_crds, operator_settings};
 
@@ -149,6 +149,15 @@ impl Installation {
         Ok(())
     }
 
+    /// Creates a job as the API does, with what it offers to nobody.
+    pub(crate) async fn create_job_over_rest(&self, name: &str, more: Value) -> Result<()> {
+        self.create_job(name, more).await?;
+        let labels = json!({labels::MANAGED_BY: labels::MANAGED_BY_API, labels::USER: "alice"});
+        let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+        self.jobs().patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
     /// Waits until the job is as asked.
     pub(crate) async fn job(
         &self,
@@ -178,6 +187,11 @@ impl Installation {
     /// Asks for `path`, and says with which status it was answered.
     pub(crate) async fn get(&self, path: &str) -> Result<StatusCode> {
         Ok(self.request(Method::GET, path).send().await?.status())
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> Result<()> {
+        self.request(Method::POST, path).send().await?.error_for_status()?;
+        Ok(())
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<()> {

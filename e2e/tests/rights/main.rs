@@ -39,6 +39,9 @@ async fn use_everything(installation: &Installation) -> Result<()> {
     let absent = "/api/v1/jobs/gj-7zzzzzzzzzzzzzzzzzzzzzzzzz/status";
     assert_eq!(installation.get(absent).await?, StatusCode::NOT_FOUND);
     installation.delete(&format!("/api/v1/jobs/{id}")).await?;
+    // One that waits for as long as it is held back, so that it can be cancelled.
+    installation.create_job_over_rest("gj-7zzzzzzzzzzzzzzzzzzzzzzzzy", json!({"suspend": true})).await?;
+    installation.post("/api/v1/jobs/gj-7zzzzzzzzzzzzzzzzzzzzzzzzy/cancel").await?;
     installation.clean().await?;
     // A job whose time to live is over.
     installation.create_job("brief", json!({"ttlSecondsAfterFinished": 1})).await?;

@@ -1,17 +1,14 @@
-//! Kubernetes as this service uses it: watches that fill stores, and calls with a deadline whose failures have names.
+//! Kubernetes as this service uses it: watches, and calls with a deadline whose failures have names.
 
-use std::fmt::Debug;
-use std::hash::Hash;
+mod freshness;
+mod watch;
+
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _, future};
-use kube::api::Api;
-use kube::core::{DeserializeGuard, Status};
-use kube::runtime::reflector::Store;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, reflector};
-use kube::{Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::core::Status;
+
+pub(crate) use freshness::Freshness;
+pub(crate) use watch::{changes, watch};
 
 /// How long a call may take. The API server itself gives up on most after 60 s, long after a client has lost patience.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -105,60 +102,6 @@ pub(crate) async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Resu
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(result) => Ok(result?),
         Err(_) => Err(ClusterError::Unavailable(format!("no answer within {} s", DEADLINE.as_secs()))),
-    }
-}
-
-/// A store of the objects behind `api`, and the future that fills it for as long as it is polled. It survives the API server's absence and objects
-/// that it cannot read; then the store keeps what it had.
-pub(crate) fn watch<K>(
-    api: Api<DeserializeGuard<K>>,
-    config: watcher::Config,
-) -> (Store<K>, impl Future<Output = ()> + Send)
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    K::DynamicType: Default + Clone + Eq + Hash + Send + Sync,
-{
-    let (store, writer) = reflector::store();
-    let events = decoded(watcher::watcher(api, config).default_backoff());
-    let fill = reflector::reflector(writer, events).for_each(|event| {
-        if let Err(error) = event {
-            tracing::warn!(%error, kind = %K::kind(&K::DynamicType::default()), "watch interrupted");
-        }
-        future::ready(())
-    });
-    (store, fill)
-}
-
-fn decoded<K: Resource + Send>(
-    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send,
-) -> impl Stream<Item = watcher::Result<Event<K>>> + Send {
-    events.filter_map(|event| future::ready(event.map(decode).transpose()))
-}
-
-fn decode<K: Resource>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
-    Some(match event {
-        Event::Apply(object) => Event::Apply(readable(object)?),
-        Event::Delete(object) => Event::Delete(readable(object)?),
-        Event::InitApply(object) => Event::InitApply(readable(object)?),
-        Event::Init => Event::Init,
-        Event::InitDone => Event::InitDone,
-    })
-}
-
-fn readable<K: Resource>(object: DeserializeGuard<K>) -> Option<K> {
-    match object.0 {
-        Ok(mut object) => {
-            // By far the largest part of a small object, and of no use here.
-            object.managed_fields_mut().clear();
-            Some(object)
-        }
-        Err(invalid) => {
-            tracing::warn!(
-                error = invalid.error,
-                "an object cannot be read; is the installed definition of another version?"
-            );
-            None
-        }
     }
 }
 
