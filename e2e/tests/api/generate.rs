@@ -286,7 +286,7 @@ async fn one_idempotency_key_makes_one_job() {
     // Later still, when only the job's record is left.
     let job = service.jobs().get(&ids[0]).await.unwrap();
     keep_record(service.folder.path(), &job, completed(service.folder.path(), &job, b"glTF"));
-    service.delete(&format!("/api/v1/jobs/{}", ids[0])).send().await.unwrap().error_for_status().unwrap();
+    service.jobs().delete(&ids[0], &Default::default()).await.unwrap();
     service
         .wait_for("/api/v1/jobs", async |response| {
             response.json::<Value>().await.unwrap()["jobs"] == json!([])
