@@ -42,6 +42,7 @@ codes! {
     MalformedBody = "malformed_body", BAD_REQUEST, "The body cannot be parsed";
     InvalidParameter = "invalid_parameter", BAD_REQUEST, "A query parameter or header is wrong";
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "No valid API key";
+    ScopeMissing = "scope_missing", FORBIDDEN, "The key may not do this";
     NotFound = "not_found", NOT_FOUND, "There is nothing at this path";
     JobNotFound = "job_not_found", NOT_FOUND, "You have no such job";
     FormatNotFound = "format_not_found", NOT_FOUND, "The job has no file of this format";
@@ -64,12 +65,14 @@ codes! {
     UnknownModel = "unknown_model", UNPROCESSABLE_ENTITY, "No pool for this input runs the model";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request";
     JobInputRefused = "job_input_refused", UNPROCESSABLE_ENTITY, "The job's input cannot become an asset";
-    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, "Your namespace holds as many jobs as it may";
+    QuotaExceeded = "quota_exceeded", TOO_MANY_REQUESTS, "There are as many jobs as you, or your namespace, may have";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "There were too many requests";
     Internal = "internal", INTERNAL_SERVER_ERROR, "The service failed";
     JobFailed = "job_failed", BAD_GATEWAY, "The workers failed at the job";
     NoPool = "no_pool", SERVICE_UNAVAILABLE, "No worker pool serves this input";
     PoolFailing = "pool_failing", SERVICE_UNAVAILABLE, "The workers for this input fail";
     KubernetesUnavailable = "kubernetes_unavailable", SERVICE_UNAVAILABLE, "The Kubernetes API cannot be reached";
+    IssuerUnavailable = "issuer_unavailable", SERVICE_UNAVAILABLE, "The keys of the token's issuer cannot be fetched";
     StorageUnavailable = "storage_unavailable", SERVICE_UNAVAILABLE, "The object storage cannot be reached";
     Timeout = "timeout", SERVICE_UNAVAILABLE, "The request took too long";
     JobDeadlinePassed = "job_deadline_passed", GATEWAY_TIMEOUT, "A deadline of the job passed";

@@ -4,6 +4,8 @@ use std::error::Error;
 
 use super::{Code, FieldError, Problem};
 use crate::auth::Unauthenticated;
+use crate::auth::jwt::TokenError;
+use crate::auth::scopes::ScopeMissing;
 use crate::cluster::{ClusterError, Violation};
 use crate::files::{Fault, FileError, FileKind};
 use crate::jobs::JobError;
@@ -18,7 +20,18 @@ use crate::request::{RequestError, pointer};
 
 impl From<Unauthenticated> for Problem {
     fn from(error: Unauthenticated) -> Self {
-        Self::new(Code::Unauthenticated, error.to_string())
+        match error {
+            Unauthenticated::Token(TokenError::Unavailable) => {
+                Self::new(Code::IssuerUnavailable, error.to_string()).retry_after(5)
+            }
+            _ => Self::new(Code::Unauthenticated, error.to_string()),
+        }
+    }
+}
+
+impl From<ScopeMissing> for Problem {
+    fn from(error: ScopeMissing) -> Self {
+        Self::new(Code::ScopeMissing, error.to_string())
     }
 }
 
@@ -125,6 +138,9 @@ impl From<CreateError> for Problem {
         match error {
             CreateError::Rules(violations) => {
                 Self::fields(Code::InvalidRequest, violations.into_iter().map(rule).collect())
+            }
+            CreateError::Quota(error) => {
+                Self::new(Code::QuotaExceeded, error.to_string()).retry_after(error.wait())
             }
             CreateError::Pool(error) => error.into(),
             CreateError::Input(error) => error.into(),
