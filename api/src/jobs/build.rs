@@ -259,7 +259,7 @@ mod tests {
     use crate::request::{File, WhenFailing};
 
     fn alice() -> Caller {
-        Caller::of("alice", "team")
+        Caller { user: "alice".into(), namespace: "team".into() }
     }
 
     fn request(input: Input) -> Generate {

@@ -1,47 +1,33 @@
 //! The service from its start to its end.
 
-mod connections;
-mod tls;
-
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
-use k8s_openapi::jiff::Timestamp;
+use axum::serve::ListenerExt as _;
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 use trellis_telemetry::Health;
 
 use crate::app::{self, App};
-use crate::auth::jwt::Fetcher;
-use crate::auth::keys::{Keys, KeysError};
+use crate::auth::keys::{self, KeysError};
 use crate::cluster;
 use crate::jobs::archive::Archive;
 use crate::jobs::inputs::Inputs;
 use crate::jobs::store::Jobs;
-use crate::limits::quotas::Quotas;
 use crate::middleware::Requests;
-use crate::reload;
 use crate::settings::Settings;
-use crate::settings::policy::{Policy, PolicyError};
-
-pub use tls::TlsError;
+use crate::webhooks::{WebhookError, Webhooks};
 
 /// How long requests may go on after the shutdown began: less than the 30 s that Kubernetes gives a pod.
 const DRAIN: Duration = Duration::from_secs(20);
-
-/// How often limits forget what does not count any more.
-const FORGET: Duration = Duration::from_secs(60);
 
 /// Why the service cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -49,20 +35,17 @@ pub enum ServeError {
     /// The keys file cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The settings file cannot be used.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// `INPUT_URI` is no address of a storage.
     #[error("INPUT_URI: {0}")]
     InputUri(#[source] trellis_storage::Error),
     /// `OUTPUT_URI` is no address of a storage.
     #[error("OUTPUT_URI: {0}")]
     OutputUri(#[source] trellis_storage::Error),
-    /// TLS for image URLs, or for the keys of tokens, cannot be set up.
-    #[error("cannot set up TLS for https:// addresses: {0}")]
+    /// Webhooks cannot be set up.
+    #[error(transparent)]
+    Webhooks(#[from] WebhookError),
+    /// TLS for image URLs cannot be set up.
+    #[error("cannot set up the reader of https:// images: {0}")]
     Https(String),
     /// A metric cannot be registered.
     #[error("cannot set up the metrics: {0}")]
@@ -76,62 +59,58 @@ pub enum ServeError {
     Ended,
 }
 
-/// Where the service is to be reached.
-#[derive(Debug)]
-pub struct Listeners {
-    /// The API and its page.
-    pub api: TcpListener,
-    /// `/metrics`, `/livez` and `/readyz`, always without TLS.
-    pub metrics: TcpListener,
-}
-
-/// Serves on `listeners` until `shutdown` ends, and then for at most 20 s more what was under way.
+/// Serves on `listener` until `shutdown` ends, and then for at most 20 s more what was under way.
 ///
 /// Ready once jobs and pools were read; before that no jobs are made.
 ///
 /// # Errors
-/// When the settings cannot be used or a listener fails.
+/// When the settings cannot be used or the listener fails.
 pub async fn serve(
-    listeners: Listeners,
+    listener: TcpListener,
     settings: Settings,
     client: Client,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let registry = trellis_telemetry::registry("trellis-api", env!("CARGO_PKG_VERSION"))?;
     let requests = Requests::register(&registry)?;
-    let limit = connections::Limit::register(settings.max_connections, &registry)?;
-    let mut background = JoinSet::new();
-    let tls = tls(&settings, &mut background).await?;
-    let app = start(settings, client, &mut background)?;
-    let metrics = trellis_telemetry::serve(listeners.metrics, registry, app.health.clone(), pending::<()>());
-    background.spawn(async move { _ = metrics.await });
-    let followers = app.stopping.clone();
-    let router = app::router(app, requests);
+    let lease_namespace = settings.pool_namespace.clone();
+    let (app, mut background) = start(settings, client, &registry)?;
+    let ending = app.stopping.clone();
+    let mut sender = JoinSet::new();
+    sender.spawn(app.webhooks.run(lease_namespace, ending.clone()));
+    let router = app::router(app, registry, requests);
 
-    let handle = Handle::<SocketAddr>::new();
-    let server = connections::serve(listeners.api, router, handle.clone(), limit, tls);
-    tokio::select! {
-        result = server => Ok(result?),
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let ends = ending.clone();
+    let graceful = async move {
+        shutdown.await;
+        ends.cancel();
+        // Received unless the server has failed already.
+        let _ = stopping.send(());
+    };
+    // Without Nagle's algorithm: answers are small, and each would wait for the one before to be acknowledged.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
+    let server = axum::serve(listener, router).with_graceful_shutdown(graceful).into_future();
+    let served = tokio::select! {
+        result = server => result.map_err(ServeError::from),
         Some(_) = background.join_next() => Err(ServeError::Ended),
-        () = async { shutdown.await; followers.cancel(); handle.graceful_shutdown(None); tokio::time::sleep(DRAIN).await } => {
+        Some(_) = sender.join_next(), if !ending.is_cancelled() => Err(ServeError::Ended),
+        () = async { let _ = stopped.await; tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("requests were cut off that were still under way {} s after the shutdown began", DRAIN.as_secs());
-            handle.shutdown();
             Ok(())
         }
-    }
-}
-
-async fn tls(settings: &Settings, background: &mut JoinSet<()>) -> Result<Option<RustlsConfig>, TlsError> {
-    let (Some(cert), Some(key)) = (settings.tls_cert.clone(), settings.tls_key.clone()) else {
-        return Ok(None);
     };
-    let (config, renew) = tls::watch(tls::Files { cert, key }).await?;
-    background.spawn(renew);
-    Ok(Some(config))
+    if ending.is_cancelled() {
+        // What webhooks were told is written down, and another replica goes on.
+        let _ = tokio::time::timeout(DRAIN, sender.join_next()).await;
+    }
+    served
 }
 
-/// The application; what keeps it up to date goes into `background`, and none of it ends by itself.
-fn start(settings: Settings, client: Client, background: &mut JoinSet<()>) -> Result<App, ServeError> {
+/// The application, and what keeps it up to date for as long as the set lives; none of it ends by itself.
+fn start(settings: Settings, client: Client, registry: &Registry) -> Result<(App, JoinSet<()>), ServeError> {
     let input_uri: ObjectUri = settings.input_uri.parse().map_err(ServeError::InputUri)?;
     let output_uri = settings.output_uri.as_deref().map(str::parse::<ObjectUri>).transpose();
     let output_uri = output_uri.map_err(ServeError::OutputUri)?;
@@ -140,11 +119,8 @@ fn start(settings: Settings, client: Client, background: &mut JoinSet<()>) -> Re
         file_roots: file_roots(&settings, [Some(&input_uri), output_uri.as_ref()]),
     });
     let https = HttpsReader::new().map_err(|error| ServeError::Https(error.to_string()))?;
-    let path = settings.api_keys_file.clone();
-    let (keys, reload_keys) = reload::watch("API keys", move || Keys::read(&path))?;
-    let policy = policy(settings.config_file.clone(), background)?;
-    let quotas = Quotas::default();
-    background.spawn(forget(policy.clone(), quotas.clone()));
+    let webhooks = Webhooks::new(client.clone(), settings.webhooks.clone(), registry)?;
+    let (keys, reload) = keys::watch(settings.api_keys_file.clone())?;
     let (pools, fill_pools) = cluster::watch(Api::all(client.clone()), watcher::Config::default());
     let archive = Archive::new(storage.clone(), output_uri);
     let (jobs, fill_jobs) = Jobs::watch(client, archive, pools.clone(), settings.pool_namespace.clone());
@@ -158,7 +134,8 @@ fn start(settings: Settings, client: Client, background: &mut JoinSet<()>) -> Re
         }
         pending().await
     };
-    background.spawn(reload_keys);
+    let mut background = JoinSet::new();
+    background.spawn(reload);
     background.spawn(fill_jobs);
     background.spawn(fill_pools);
     background.spawn(ready);
@@ -166,28 +143,8 @@ fn start(settings: Settings, client: Client, background: &mut JoinSet<()>) -> Re
     let settings = Arc::new(settings);
     let places = Arc::default();
     let stopping = CancellationToken::new();
-    Ok(App { settings, keys, policy, quotas, jobs, pools, places, inputs, storage, health, stopping })
-}
-
-/// The settings file; without one, settings that stay empty.
-fn policy(
-    path: Option<PathBuf>,
-    background: &mut JoinSet<()>,
-) -> Result<watch::Receiver<Arc<Policy>>, ServeError> {
-    let Some(path) = path else { return Ok(watch::channel(Arc::default()).1) };
-    let fetcher = Fetcher::new().map_err(|error| ServeError::Https(error.to_string()))?;
-    let (policy, reload) = reload::watch("settings", move || Policy::read(&path, &fetcher))?;
-    background.spawn(reload);
-    Ok(policy)
-}
-
-/// Forgets from time to time what does not count any more.
-async fn forget(policy: watch::Receiver<Arc<Policy>>, quotas: Quotas) {
-    loop {
-        tokio::time::sleep(FORGET).await;
-        policy.borrow().rates.forget();
-        quotas.forget(Timestamp::now());
-    }
+    let app = App { settings, keys, jobs, pools, places, inputs, storage, webhooks, health, stopping };
+    Ok((app, background))
 }
 
 fn file_roots(settings: &Settings, folders: [Option<&ObjectUri>; 2]) -> Vec<PathBuf> {
@@ -204,15 +161,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys.yaml");
         std::fs::write(&keys, "keys: []").unwrap();
-        let settings = Settings::new(keys, "gs://bucket/inputs".into(), "trellis".into());
+        let settings = Settings {
+            api_keys_file: keys,
+            input_uri: "gs://bucket/inputs".into(),
+            output_uri: None,
+            storage_emulator_host: None,
+            pool_namespace: "trellis".into(),
+            file_roots: Vec::new(),
+            max_image_bytes: 1 << 20,
+            webhooks: crate::webhooks::WebhookSettings::default(),
+        };
         let faulty = tower::service_fn(async |_: axum::http::Request<kube::client::Body>| {
             panic!("a fault");
             #[expect(unreachable_code, reason = "tells the type")]
             Ok::<_, std::convert::Infallible>(axum::http::Response::new(kube::client::Body::empty()))
         });
-        let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let listeners = Listeners { api: listen().await, metrics: listen().await };
-        let served = serve(listeners, settings, Client::new(faulty, "a"), pending()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let served = serve(listener, settings, Client::new(faulty, "a"), pending()).await;
         assert!(matches!(served, Err(ServeError::Ended)), "{served:?}");
     }
 }
