@@ -54,14 +54,13 @@ topologySpreadConstraints:
         {{- include "trellis.selector" . | nindent 8 }}
 {{- end -}}
 
-{{/* Probes of a container, at its port of this name. */}}
 {{- define "trellis.probes" -}}
 livenessProbe:
-  httpGet: {path: /livez, port: {{ . }}}
+  httpGet: {path: /livez, port: http}
   periodSeconds: 10
   timeoutSeconds: 5
 readinessProbe:
-  httpGet: {path: /readyz, port: {{ . }}}
+  httpGet: {path: /readyz, port: http}
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end -}}
