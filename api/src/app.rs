@@ -7,7 +7,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use kube::runtime::reflector::Store;
-use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -18,20 +17,25 @@ use trellis_telemetry::Health;
 use crate::auth::keys::Keys;
 use crate::jobs::inputs::Inputs;
 use crate::jobs::store::Jobs;
-use crate::middleware::{self, Requests};
+use crate::limits::quotas::Quotas;
+use crate::middleware::{self, Requests, compression, cors};
 use crate::problem::{Code, Problem};
 use crate::request::Places;
 use crate::settings::Settings;
-use crate::webhooks::Webhooks;
-use crate::{openapi, routes, ui};
+use crate::settings::policy::Policy;
+use crate::{limits, openapi, routes, ui};
 
-/// What handlers share. Nothing in it is of one request or of one replica.
+/// What handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     /// The settings.
     pub settings: Arc<Settings>,
     /// The API keys as they are now.
     pub keys: watch::Receiver<Arc<Keys>>,
+    /// The settings file as it is now.
+    pub policy: watch::Receiver<Arc<Policy>>,
+    /// The jobs that were let in of late.
+    pub quotas: Quotas,
     /// The jobs.
     pub jobs: Jobs,
     /// The worker pools of every namespace.
@@ -42,8 +46,6 @@ pub(crate) struct App {
     pub inputs: Inputs,
     /// Where results come from.
     pub storage: Storage,
-    /// Who is told what becomes of jobs.
-    pub webhooks: Webhooks,
     /// Whether the stores are filled.
     pub health: Health,
     /// Cancelled when the service is to stop: what waits for changes ends then.
@@ -51,14 +53,14 @@ pub(crate) struct App {
 }
 
 /// The whole service.
-pub(crate) fn router(app: App, registry: Registry, requests: Requests) -> Router {
+pub(crate) fn router(app: App, requests: Requests) -> Router {
     let limit = DefaultBodyLimit::max(app.settings.max_body_bytes());
-    let probes = trellis_telemetry::routes(registry, app.health.clone());
+    let probes = trellis_telemetry::probes(app.health.clone());
     let jobs = app.jobs.clone();
     let (api, document) = routes::api().split_for_parts();
     api.merge(openapi::route(document))
         .merge(ui::routes())
-        .with_state(app)
+        .with_state(app.clone())
         .merge(probes)
         .fallback(async || {
             Problem::new(Code::NotFound, "There is nothing here. /openapi.json lists what there is.")
@@ -68,9 +70,13 @@ pub(crate) fn router(app: App, registry: Registry, requests: Requests) -> Router
         })
         .layer(limit)
         .layer(from_fn_with_state(jobs, middleware::tell_age))
+        .layer(from_fn_with_state(app.clone(), limits::admit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(middleware::deadline))
-        .layer(from_fn(middleware::secure))
+        .layer(compression::layer())
+        .layer(from_fn(compression::weaken_tag))
+        .layer(from_fn_with_state(app.clone(), cors::cors))
+        .layer(from_fn_with_state(app, middleware::secure))
         .layer(from_fn_with_state(requests, middleware::observe))
 }
 
@@ -90,13 +96,13 @@ mod tests {
     use axum::http::{Request, StatusCode};
     use futures::{FutureExt as _, StreamExt as _};
     use kube::Client;
+    use prometheus::Registry;
     use tower::ServiceExt as _;
     use trellis_storage::HttpsReader;
 
     use crate::auth::keys::Key;
     use crate::jobs::archive::Archive;
     use crate::request::PLACES;
-    use crate::webhooks::WebhookSettings;
 
     /// A service that has read nothing yet, and the keys of five users for it. Kubernetes answers nothing.
     fn starting() -> (Router, Vec<String>) {
@@ -111,39 +117,29 @@ mod tests {
         let (_, keys) = watch::channel(Arc::new(Keys { keys: entries }));
         let storage = Storage::new(trellis_storage::Settings::default());
         let archive = Archive::new(storage.clone(), None);
-        let client = Client::new(silent, "default");
-        let webhooks = Webhooks::new(client.clone(), WebhookSettings::default(), &Registry::new()).unwrap();
         let (pools, _) = kube::runtime::reflector::store();
-        let (jobs, _) = Jobs::watch(client, archive, pools.clone(), "trellis".into());
-        let settings = Settings {
-            api_keys_file: "keys.yaml".into(),
-            input_uri: "gs://bucket/inputs".into(),
-            storage_emulator_host: None,
-            pool_namespace: "trellis".into(),
-            output_uri: None,
-            file_roots: Vec::new(),
-            max_image_bytes: 1000,
-            webhooks: WebhookSettings::default(),
-        };
+        let (jobs, _) = Jobs::watch(Client::new(silent, "default"), archive, pools.clone(), "trellis".into());
+        let settings = Settings::new("keys.yaml".into(), "gs://bucket/inputs".into(), "trellis".into());
         let base = settings.input_uri.parse().unwrap();
         let inputs =
             Inputs::new(storage.clone(), HttpsReader::new().unwrap(), base, settings.max_image_bytes);
         let settings = Arc::new(settings);
+        let (_, policy) = watch::channel(Arc::default());
         let app = App {
             settings,
             keys,
+            policy,
+            quotas: Quotas::default(),
             jobs,
             pools,
             places: Arc::default(),
             inputs,
             storage,
-            webhooks,
             health: Health::default(),
             stopping: CancellationToken::new(),
         };
-        let registry = Registry::new();
-        let requests = Requests::register(&registry).unwrap();
-        (router(app, registry, requests), sent)
+        let requests = Requests::register(&Registry::new()).unwrap();
+        (router(app, requests), sent)
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use axum::routing::get;
 use serde_json::json;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
@@ -30,7 +31,6 @@ use crate::routes;
     tags(
         (name = "generate", description = "Ask for an asset"),
         (name = "jobs", description = "Follow a job and fetch what it made"),
-        (name = "webhooks", description = "Be told what becomes of a job"),
         (name = "service", description = "The service itself"),
     ),
     servers((url = "/", description = "The server that serves this document")),
@@ -53,15 +53,35 @@ impl Modify for Keys {
 /// The OpenAPI document of every route, in JSON, as `/openapi.json` answers it.
 #[must_use]
 pub fn document() -> String {
-    text(&routes::api().into_openapi())
+    let mut document = routes::api().into_openapi();
+    complete(&mut document);
+    text(&document)
 }
 
 fn text(document: &utoipa::openapi::OpenApi) -> String {
     serde_json::to_string_pretty(document).expect("an OpenAPI document has string keys only")
 }
 
+/// Adds what every route that asks for a key may answer: that the key may not do this, or not now.
+fn complete(document: &mut utoipa::openapi::OpenApi) {
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        let responses = &mut operation.responses.responses;
+        if responses.contains_key("401") {
+            responses.extend(Problems::<403>::responses());
+            responses.extend(Problems::<429>::responses());
+        }
+    }
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut path.get, &mut path.head, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete]
+        .into_iter()
+        .flatten()
+}
+
 /// Serves `document` at `/openapi.json`.
-pub(crate) fn route(document: utoipa::openapi::OpenApi) -> Router<App> {
+pub(crate) fn route(mut document: utoipa::openapi::OpenApi) -> Router<App> {
+    complete(&mut document);
     let text: Arc<str> = text(&document).into();
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=300")];
     Router::new().route("/openapi.json", get(async move || (headers, text.to_string())))
@@ -103,7 +123,11 @@ fn problems(status: u16) -> Response {
     match status {
         416 => response.header("Content-Range", header(Type::String, "`bytes */` and the size of the file")),
         401 => response.header("WWW-Authenticate", header(Type::String, "How to authenticate")),
-        429 | 503 => {
+        429 => response
+            .header("Retry-After", header(Type::Integer, "Seconds until a new attempt makes sense"))
+            .header("RateLimit-Policy", header(Type::String, "The rate that is allowed"))
+            .header("RateLimit", header(Type::String, "What is left of it")),
+        503 => {
             response.header("Retry-After", header(Type::Integer, "Seconds until a new attempt makes sense"))
         }
         _ => response,

@@ -7,7 +7,7 @@ use trellis_telemetry::Traces;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let settings = Settings::parse();
-    trellis_telemetry::init_logs("trellis-operator", &settings.log_level)?;
+    let _logging = trellis_telemetry::init_logs("trellis-operator", &settings.log_level)?;
     let traces = Traces::from_environment("trellis-operator")?;
     let shutdown = trellis_telemetry::shutdown_signal()?;
     let mut config = kube::Config::infer().await?;

@@ -8,8 +8,8 @@ mod shutdown;
 mod traces;
 
 pub use health::Health;
-pub use logs::{LogsError, init_logs, subscriber};
+pub use logs::{Logging, LogsError, init_logs, subscriber};
 pub use metrics::registry;
-pub use server::{routes, serve};
+pub use server::{probes, serve};
 pub use shutdown::shutdown_signal;
 pub use traces::{TraceParent, TraceSpan, Traces, TracesError};

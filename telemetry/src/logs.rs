@@ -3,10 +3,12 @@
 //! <https://cloud.google.com/error-reporting/docs/formatting-error-messages>
 
 use std::fmt;
+use std::io::{self, BufWriter};
 
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
@@ -33,16 +35,35 @@ pub enum LogsError {
     Twice(#[from] TryInitError),
 }
 
+/// How many lines may wait to be written: some MiB. Beyond that whoever logs waits for its turn, because a line that says what went wrong must not
+/// be the one that is left out.
+const WAITING: usize = 8192;
+
+/// The thread that writes the log. Keep this until the program ends: what waits is written when it is dropped.
+#[derive(Debug)]
+#[must_use = "lines that wait are lost where this is not kept until the program ends"]
+pub struct Logging(#[expect(dead_code, reason = "its drop is what it is for")] WorkerGuard);
+
 /// Starts logging for the whole process as `service`.
 ///
+/// Lines are written by a thread of their own, many at a time where many wait, so that no request waits for who reads them.
 /// `level` is a level or a filter such as `info,kube=debug`.
 ///
 /// # Errors
 /// When `level` cannot be parsed or the process has a logger already.
-pub fn init_logs(service: &'static str, level: &str) -> Result<(), LogsError> {
+pub fn init_logs(service: &'static str, level: &str) -> Result<Logging, LogsError> {
     use tracing_subscriber::util::SubscriberInitExt;
-    subscriber(service, level, std::io::stdout)?.try_init()?;
-    Ok(())
+    let (writer, writing) = queue(io::stdout(), WAITING);
+    subscriber(service, level, writer)?.try_init()?;
+    Ok(Logging(writing))
+}
+
+fn queue(output: impl io::Write + Send + 'static, waiting: usize) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(waiting)
+        .lossy(false)
+        .thread_name("logs")
+        .finish(BufWriter::with_capacity(64 << 10, output))
 }
 
 /// What [`init_logs`] starts, writing elsewhere.
@@ -182,7 +203,6 @@ impl Visit for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -254,6 +274,20 @@ mod tests {
         let none =
             || tracing::info_span!("request", trace = None::<String>).in_scope(|| tracing::info!("alone"));
         assert!(logged(None, none)[0].get(name).is_none());
+    }
+
+    #[test]
+    fn every_line_is_written_before_the_program_ends_however_many_wait() {
+        let sink = Sink::default();
+        let (writer, writing) = queue(sink.clone(), 4);
+        let subscriber = subscriber("tester", "info", writer).unwrap();
+        let lines = 100;
+        tracing::subscriber::with_default(subscriber, || {
+            (0..lines).for_each(|number| tracing::info!(number, "a line"));
+        });
+        drop(writing);
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), lines);
     }
 
     #[test]

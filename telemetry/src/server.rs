@@ -12,18 +12,21 @@ use tokio::net::TcpListener;
 
 use crate::Health;
 
-/// `/livez`, `/readyz` and `/metrics`, to be merged into a program's own router.
+/// `/livez` and `/readyz`, to be merged into a program's own router.
 ///
-/// The probes answer 200 `ok`, or 503 with the reason in plain text.
-pub fn routes(registry: Registry, health: Health) -> Router {
+/// They answer 200 `ok`, or 503 with the reason in plain text.
+pub fn probes(health: Health) -> Router {
     let live = health.clone();
     Router::new()
         .route("/livez", get(async move || probe(live.is_live().then_some(()).ok_or("no progress".into()))))
         .route("/readyz", get(async move || probe(health.ready())))
-        .route("/metrics", get(async move || metrics(&registry)))
 }
 
-/// Serves [`routes`] until `shutdown` ends.
+fn routes(registry: Registry, health: Health) -> Router {
+    probes(health).route("/metrics", get(async move || metrics(&registry)))
+}
+
+/// Serves `/livez`, `/readyz` and `/metrics` until `shutdown` ends.
 ///
 /// # Errors
 /// When the listener fails.

@@ -33,10 +33,13 @@ use crate::settings::Settings;
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
-    if let Err(error) = trellis_telemetry::init_logs("trellis-worker", &settings.log_level) {
-        eprintln!("error: {error}");
-        return ExitCode::FAILURE;
-    }
+    let _logging = match trellis_telemetry::init_logs("trellis-worker", &settings.log_level) {
+        Ok(logging) => logging,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let termination_log = settings.termination_log.clone();
     let Err(error) = start(settings) else { return ExitCode::SUCCESS };
     tracing::error!(error = format!("{error:#}"), "the worker ends");

@@ -3,21 +3,17 @@
 //! The server knows only SHA-256 sums of keys. Keys are 256 random bits, so a slow password hash would add nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use k8s_openapi::jiff::Timestamp;
 use rand::TryRngCore as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::watch;
 
-use super::Caller;
-
-/// How soon a changed keys file counts. The kubelet itself takes up to a minute to bring a changed Secret.
-const RELOAD: Duration = Duration::from_secs(5);
+use super::scopes::Scopes;
+use super::{Caller, Unauthenticated};
 
 /// One entry of the keys file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +27,12 @@ pub struct Key {
     pub namespace: String,
     /// SHA-256 of the key, 64 lower-case hex digits.
     pub sha256: String,
+    /// What the key allows.
+    #[serde(default, skip_serializing_if = "Scopes::is_default")]
+    pub scopes: Scopes,
+    /// When the key ceases to be valid. Never where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// The contents of the keys file.
@@ -52,8 +54,10 @@ pub enum KeysError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The file is not `keys: [{id, user, namespace, sha256}]`.
-    #[error("the API keys file {path} is not `keys: [{{id, user, namespace, sha256}}]`: {source}")]
+    /// The file is not `keys: [{id, user, namespace, sha256, scopes, expires}]`.
+    #[error(
+        "the API keys file {path} is not `keys: [{{id, user, namespace, sha256, scopes, expires}}]`: {source}"
+    )]
     Parse {
         /// The file.
         path: PathBuf,
@@ -94,9 +98,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// The owner of `key`. Takes the same time whichever entry fits, and for a wrong key.
-    #[must_use]
-    pub(crate) fn caller(&self, key: &str) -> Option<Caller> {
+    /// The owner of `key` at `now`. Takes the same time whichever entry fits, and for a wrong key.
+    pub(crate) fn caller(&self, key: &str, now: Timestamp) -> Result<Caller, Unauthenticated> {
         let presented = sha256_hex(key);
         let mut owner = None;
         for entry in &self.keys {
@@ -104,12 +107,21 @@ impl Keys {
                 owner = Some(entry);
             }
         }
-        owner.map(|entry| Caller { user: entry.user.clone(), namespace: entry.namespace.clone() })
+        let entry = owner.ok_or(Unauthenticated::WrongKey)?;
+        if entry.expires.is_some_and(|end| end <= now) {
+            return Err(Unauthenticated::ExpiredKey);
+        }
+        Ok(Caller {
+            user: entry.user.clone(),
+            namespace: entry.namespace.clone(),
+            key: format!("key:{}", entry.id),
+            scopes: entry.scopes.clone(),
+        })
     }
 }
 
 impl Key {
-    /// A new random key, and the entry that lets it in.
+    /// A new random key, and the entry that lets it in: to read and to write, for ever.
     pub fn generate(
         id: String,
         user: String,
@@ -119,7 +131,8 @@ impl Key {
         rand::rngs::OsRng.try_fill_bytes(&mut secret)?;
         // The prefix lets secret scanners recognise a key that was committed somewhere.
         let key = format!("trellis_{}", URL_SAFE_NO_PAD.encode(secret));
-        let entry = Self { id, user, namespace, sha256: sha256_hex(&key) };
+        let sha256 = sha256_hex(&key);
+        let entry = Self { id, user, namespace, sha256, scopes: Scopes::default(), expires: None };
         Ok((key, entry))
     }
 
@@ -141,6 +154,8 @@ impl Key {
             Some("namespace must be a namespace's name: 1 to 63 lower-case letters, digits or `-`")
         } else if !hex(&self.sha256) {
             Some("sha256 must be 64 lower-case hex digits; `trellis-api hash-key` prints a whole entry")
+        } else if self.scopes.is_empty() {
+            Some("scopes is empty; leave it out for read and write")
         } else {
             None
         }
@@ -151,7 +166,8 @@ fn sha256_hex(text: &str) -> String {
     hex::encode(Sha256::digest(text.as_bytes()))
 }
 
-fn is_label_value(text: &str) -> bool {
+/// Whether `text` may stand in a label, where jobs carry their user.
+pub(super) fn is_label_value(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     text.len() <= 63
         && ends(text.chars().next())
@@ -159,55 +175,14 @@ fn is_label_value(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-fn is_dns_label(text: &str) -> bool {
+/// Whether `text` may be the name of a namespace.
+pub(super) fn is_dns_label(text: &str) -> bool {
     is_label_value(text) && text.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase() || c == '-')
-}
-
-/// Reads the keys at `path` and keeps reading them. A file that went bad changes nothing: the keys before it stay valid.
-///
-/// Contents are compared, not times: the kubelet swaps a symlink, and the new file may be older than the last look.
-/// The future ends never; drop it to stop.
-pub(crate) fn watch(
-    path: PathBuf,
-) -> Result<(watch::Receiver<Arc<Keys>>, impl Future<Output = ()> + Send), KeysError> {
-    let (sender, receiver) = watch::channel(Arc::new(Keys::read(&path)?));
-    let reload = async move {
-        let mut complaint = String::new();
-        loop {
-            tokio::time::sleep(RELOAD).await;
-            reload_once(&path, &sender, &mut complaint);
-        }
-    };
-    Ok((receiver, reload))
-}
-
-fn reload_once(path: &Path, sender: &watch::Sender<Arc<Keys>>, complaint: &mut String) {
-    match Keys::read(path) {
-        Ok(keys) => {
-            complaint.clear();
-            let changed = sender.send_if_modified(|current| {
-                let differs = **current != keys;
-                if differs {
-                    *current = Arc::new(keys);
-                }
-                differs
-            });
-            if changed {
-                tracing::info!(keys = sender.borrow().keys.len(), "API keys changed");
-            }
-        }
-        Err(error) => {
-            let text = error.to_string();
-            if *complaint != text {
-                tracing::error!(error = text, "keeping the API keys as they were");
-                *complaint = text;
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::scopes::Scope;
     use super::*;
 
     fn alice() -> (String, Keys) {
@@ -218,12 +193,39 @@ mod tests {
     #[test]
     fn a_generated_key_lets_its_owner_in_and_no_other() {
         let (key, keys) = alice();
-        let owner = Caller { user: "alice".into(), namespace: "team".into() };
-        assert_eq!(keys.caller(&key), Some(owner));
+        let owner = keys.caller(&key, Timestamp::now()).unwrap();
+        assert_eq!((&*owner.user, &*owner.namespace, &*owner.key), ("alice", "team", "key:a1"));
+        assert!(owner.scopes.is_default());
         let (other, _) = alice();
         for wrong in ["", &other, &keys.keys[0].sha256, &key[..key.len() - 1]] {
-            assert_eq!(keys.caller(wrong), None);
+            assert_eq!(keys.caller(wrong, Timestamp::now()), Err(Unauthenticated::WrongKey));
         }
+    }
+
+    #[test]
+    fn a_key_is_valid_until_it_expires() {
+        let (key, mut keys) = alice();
+        let end: Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+        keys.keys[0].expires = Some(end);
+        let at = |seconds| {
+            keys.caller(&key, end + k8s_openapi::jiff::SignedDuration::from_secs(seconds)).map(|_| ())
+        };
+        assert_eq!(at(-1), Ok(()));
+        for late in [0, 1] {
+            assert_eq!(at(late), Err(Unauthenticated::ExpiredKey));
+        }
+    }
+
+    #[test]
+    fn scopes_and_expiry_are_read_as_they_are_written() {
+        let (_, mut keys) = alice();
+        let text = serde_yaml::to_string(&keys).unwrap();
+        assert!(!text.contains("scopes") && !text.contains("expires"), "{text}");
+        keys.keys[0].scopes = [Scope::Read, Scope::Admin].into_iter().collect();
+        keys.keys[0].expires = Some("2026-12-01T12:00:00+01:00".parse().unwrap());
+        let text = serde_yaml::to_string(&keys).unwrap();
+        assert!(text.contains("expires: 2026-12-01T11:00:00Z") && text.contains("- admin"), "{text}");
+        assert_eq!(Keys::parse(&text, Path::new("keys.yaml")).unwrap(), keys);
     }
 
     #[test]
@@ -237,6 +239,7 @@ mod tests {
             ("user must be", Key { user: "alice smith".into(), ..key.clone() }),
             ("namespace must be", Key { namespace: "Team".into(), ..key.clone() }),
             ("sha256 must be", Key { sha256: key.sha256.to_ascii_uppercase(), ..key.clone() }),
+            ("scopes is empty", Key { scopes: [].into_iter().collect(), ..key.clone() }),
             ("id is empty", Key { id: String::new(), ..key }),
         ] {
             let error = parse(&Keys { keys: vec![bad] }).unwrap_err().to_string();
@@ -249,27 +252,5 @@ mod tests {
         assert!(shared.unwrap_err().to_string().contains("the same sha256"));
         let unknown = Keys::parse("keys: []\nallow_anonymous: true", Path::new("keys.yaml"));
         assert!(unknown.unwrap_err().to_string().contains("allow_anonymous"));
-    }
-
-    #[test]
-    fn a_changed_file_counts_and_a_broken_one_does_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys.yaml");
-        let (key, keys) = alice();
-        let (sender, receiver) = watch::channel(Arc::new(Keys::default()));
-        let mut complaint = String::new();
-
-        std::fs::write(&path, serde_yaml::to_string(&keys).unwrap()).unwrap();
-        reload_once(&path, &sender, &mut complaint);
-        assert!(receiver.borrow().caller(&key).is_some());
-
-        std::fs::write(&path, "keys: 7").unwrap();
-        reload_once(&path, &sender, &mut complaint);
-        assert!(receiver.borrow().caller(&key).is_some());
-        assert!(complaint.contains("keys.yaml"));
-
-        std::fs::write(&path, "keys: []").unwrap();
-        reload_once(&path, &sender, &mut complaint);
-        assert!(receiver.borrow().caller(&key).is_none(), "a withdrawn key must not work");
     }
 }

@@ -259,7 +259,7 @@ mod tests {
     use crate::request::{File, WhenFailing};
 
     fn alice() -> Caller {
-        Caller { user: "alice".into(), namespace: "team".into() }
+        Caller::of("alice", "team")
     }
 
     fn request(input: Input) -> Generate {

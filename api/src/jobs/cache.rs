@@ -12,6 +12,7 @@ use super::packed::Packed;
 use super::page::{Cursor, Filter, Selection, Totals};
 use super::queue::Queues;
 use crate::auth::Caller;
+use crate::limits::quotas::Known;
 
 /// The namespace and name of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -172,10 +173,32 @@ impl Cache {
         Selection { totals, ..selection }
     }
 
-    /// The caller's jobs, the newest first.
-    fn owned(&self, caller: &Caller) -> impl Iterator<Item = &Kept> {
+    /// What quotas have to know of the jobs that the caller has made.
+    pub(crate) fn made_by(&self, caller: &Caller) -> Vec<Known> {
+        let known = |kept: &Kept| Known {
+            name: kept.place.name().to_owned(),
+            phase: kept.phase,
+            created: kept.created,
+        };
+        self.of_user(&caller.namespace, &caller.user).map(known).collect()
+    }
+
+    /// The jobs that the caller may see, the newest first: an administrator those of all users of the namespace.
+    fn owned(&self, caller: &Caller) -> Vec<&Kept> {
+        if !caller.is_admin() {
+            return self.of_user(&caller.namespace, &caller.user).collect();
+        }
         let namespace = self.namespaces.get(&caller.namespace);
-        let places = namespace.and_then(|namespace| namespace.users.get(&caller.user));
+        let mut all: Vec<&Kept> =
+            namespace.into_iter().flat_map(|namespace| namespace.jobs.values()).collect();
+        all.sort_unstable_by(|one, other| other.place.cmp(&one.place));
+        all
+    }
+
+    /// The user's jobs, the newest first.
+    fn of_user(&self, namespace: &str, user: &str) -> impl Iterator<Item = &Kept> {
+        let namespace = self.namespaces.get(namespace);
+        let places = namespace.and_then(|namespace| namespace.users.get(user));
         places.into_iter().flatten().rev().filter_map(move |place| namespace?.jobs.get(place.name()))
     }
 }
@@ -205,6 +228,7 @@ mod tests {
     use trellis_crds::TextInput;
 
     use super::*;
+    use crate::auth::scopes::Scope;
 
     fn job(user: &str, name: &str, version: u32) -> GenerationJob {
         let mut job = GenerationJob::default();
@@ -223,7 +247,10 @@ mod tests {
     }
 
     fn all(cache: &Cache, user: &str) -> Vec<String> {
-        let caller = Caller { user: user.into(), namespace: "team".into() };
+        let mut caller = Caller::of(user, "team");
+        if user == "admin" {
+            caller.scopes = [Scope::Read, Scope::Admin].into_iter().collect();
+        }
         let selection = cache.select(&caller, &Filter::default(), None, 100);
         selection.jobs.iter().map(|job| job.unpack().unwrap().name_any()).collect()
     }
@@ -238,6 +265,8 @@ mod tests {
             (all(&cache, "alice"), all(&cache, "bob")),
             (vec!["c".into(), "a".into()], vec!["b".into()])
         );
+        assert_eq!(all(&cache, "admin"), ["c", "b", "a"], "an administrator sees those of all");
+        assert_eq!(cache.made_by(&Caller::of("alice", "team")).len(), 2);
         assert_eq!(cache.take_in(Event::Delete(job("alice", "a", 2))), [named("a")]);
         assert_eq!(all(&cache, "alice"), ["c"]);
         let mut foreign = job("alice", "c", 3);

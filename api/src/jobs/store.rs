@@ -19,6 +19,7 @@ use super::page::{Cursor, Filter, Selection};
 use super::{JobError, JobId};
 use crate::auth::Caller;
 use crate::cluster::{self, ClusterError, Freshness};
+use crate::limits::quotas::Known;
 
 /// Every job that came over REST, in whatever namespace: read from a watch, written to the API server, and once it is gone from there, read
 /// from the archive.
@@ -153,7 +154,7 @@ impl Jobs {
     /// What the watch last told of the job of this id in the caller's namespace; `Some(None)` of one that is not the caller's.
     fn watched(&self, caller: &Caller, id: &JobId) -> Option<Option<Arc<GenerationJob>>> {
         let packed = match self.cache().get(&key(caller, id))? {
-            (user, packed) if user == caller.user => packed,
+            (user, packed) if user == caller.user || caller.is_admin() => packed,
             _ => return Some(None),
         };
         // Packed here, so that it can be unpacked.
@@ -191,6 +192,12 @@ impl Jobs {
         let jobs = selection.jobs.iter().filter_map(|job| job.unpack().ok());
         let seen = jobs.map(|job| Seen { queue_position: self.queue_position(&job), job: Arc::new(job) });
         (seen.collect(), selection)
+    }
+
+    /// The jobs that the caller has made, also where the caller may see those of others.
+    #[must_use]
+    pub(crate) fn made_by(&self, caller: &Caller) -> Vec<Known> {
+        self.cache().made_by(caller)
     }
 
     /// Creates a job.
@@ -243,23 +250,29 @@ fn key(caller: &Caller, id: &JobId) -> Key {
 }
 
 fn belongs_to(job: &GenerationJob, caller: &Caller) -> bool {
-    job.namespace().as_deref() == Some(&caller.namespace) && cache::user(job).as_ref() == Some(&caller.user)
+    job.namespace().as_deref() == Some(&caller.namespace)
+        && cache::user(job).is_some_and(|user| caller.is_admin() || user == caller.user)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::scopes::{Scope, Scopes};
 
     #[test]
     fn a_job_belongs_to_its_user_in_its_namespace_and_to_no_one_else() {
-        let alice = Caller { user: "alice".into(), namespace: "team".into() };
+        let alice = Caller::of("alice", "team");
         let mut job = GenerationJob::default();
         job.metadata.namespace = Some("team".into());
         job.labels_mut().insert(labels::USER.into(), "alice".into());
         assert!(!belongs_to(&job, &alice), "jobs of kubectl are not the API's");
         job.labels_mut().insert(labels::MANAGED_BY.into(), labels::MANAGED_BY_API.into());
         assert!(belongs_to(&job, &alice));
-        assert!(!belongs_to(&job, &Caller { user: "bob".into(), ..alice.clone() }));
-        assert!(!belongs_to(&job, &Caller { namespace: "other".into(), ..alice }));
+        assert!(!belongs_to(&job, &Caller::of("bob", "team")));
+        assert!(!belongs_to(&job, &Caller::of("alice", "other")));
+
+        let scopes = [Scope::Read, Scope::Admin].into_iter().collect::<Scopes>();
+        assert!(belongs_to(&job, &Caller { scopes: scopes.clone(), ..Caller::of("bob", "team") }));
+        assert!(!belongs_to(&job, &Caller { scopes, ..Caller::of("bob", "other") }));
     }
 }

@@ -4,6 +4,8 @@ use std::error::Error;
 
 use super::{Code, FieldError, Problem};
 use crate::auth::Unauthenticated;
+use crate::auth::jwt::TokenError;
+use crate::auth::scopes::ScopeMissing;
 use crate::cluster::{ClusterError, Violation};
 use crate::files::{Fault, FileError, FileKind};
 use crate::jobs::JobError;
@@ -15,11 +17,21 @@ use crate::jobs::result::ResultError;
 use crate::jobs::view::{FailureCode, Status};
 use crate::pools::PoolError;
 use crate::request::{RequestError, pointer};
-use crate::webhooks::{RedeliverError, WebhookRefused};
 
 impl From<Unauthenticated> for Problem {
     fn from(error: Unauthenticated) -> Self {
-        Self::new(Code::Unauthenticated, error.to_string())
+        match error {
+            Unauthenticated::Token(TokenError::Unavailable) => {
+                Self::new(Code::IssuerUnavailable, error.to_string()).retry_after(5)
+            }
+            _ => Self::new(Code::Unauthenticated, error.to_string()),
+        }
+    }
+}
+
+impl From<ScopeMissing> for Problem {
+    fn from(error: ScopeMissing) -> Self {
+        Self::new(Code::ScopeMissing, error.to_string())
     }
 }
 
@@ -127,9 +139,11 @@ impl From<CreateError> for Problem {
             CreateError::Rules(violations) => {
                 Self::fields(Code::InvalidRequest, violations.into_iter().map(rule).collect())
             }
+            CreateError::Quota(error) => {
+                Self::new(Code::QuotaExceeded, error.to_string()).retry_after(error.wait())
+            }
             CreateError::Pool(error) => error.into(),
             CreateError::Input(error) => error.into(),
-            CreateError::Webhook(error) => error.into(),
             CreateError::Cluster(ClusterError::NotFound) => {
                 internal("the namespace of the API key, or the definition of GenerationJob, is missing")
             }
@@ -154,27 +168,6 @@ impl From<OrderError> for Problem {
             OrderError::OnlyRecord => {
                 Self { job_status: Some(Status::Failed), ..Self::new(Code::JobNotFailed, detail) }
             }
-        }
-    }
-}
-
-impl From<WebhookRefused> for Problem {
-    fn from(error: WebhookRefused) -> Self {
-        let pointer = match error {
-            WebhookRefused::Off => "/webhook",
-            WebhookRefused::Address(_) => "/webhook/url",
-        };
-        Self::field(Code::InvalidRequest, pointer, error.to_string())
-    }
-}
-
-impl From<RedeliverError> for Problem {
-    fn from(error: RedeliverError) -> Self {
-        let detail = error.to_string();
-        match error {
-            RedeliverError::NotEnded => Self::new(Code::JobNotFinished, detail),
-            RedeliverError::Nothing => Self::new(Code::NoWebhook, detail),
-            RedeliverError::Cluster(error) => error.into(),
         }
     }
 }

@@ -54,13 +54,14 @@ topologySpreadConstraints:
         {{- include "trellis.selector" . | nindent 8 }}
 {{- end -}}
 
+{{/* Probes of a container, at its port of this name. */}}
 {{- define "trellis.probes" -}}
 livenessProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet: {path: /livez, port: {{ . }}}
   periodSeconds: 10
   timeoutSeconds: 5
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: {path: /readyz, port: {{ . }}}
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end -}}

@@ -30,7 +30,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    trellis_telemetry::init_logs("trellis-sim-workers", &arguments.log_level)?;
+    let _logging = trellis_telemetry::init_logs("trellis-sim-workers", &arguments.log_level)?;
     let mut config = kube::Config::infer().await.context("cannot find the Kubernetes API")?;
     config.default_retry = false;
     let client = kube::Client::try_from(config)?;

@@ -92,6 +92,7 @@ impl Rest {
             .env("OUTPUT_URI", uri(folder.path(), "outputs"))
             .env("POOL_NAMESPACE", &settings.pool_namespace)
             .env("LISTEN", address.to_string())
+            .env("METRICS_LISTEN", "127.0.0.1:0")
             .env("LOG_LEVEL", &settings.log_level);
         let process = Process::start(&command, &folder.path().join("log"))?;
         let ready = answers(&format!("http://{address}/readyz")).await;

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect is to end there")]
 
 mod cleanup;
+mod connections;
 mod follow;
 mod generate;
 mod jobs;
+mod limits;
 mod list;
 mod operation;
 mod orders;
@@ -13,5 +15,6 @@ mod page;
 mod replicas;
 mod results;
 mod rules;
+mod scopes;
 mod service;
-mod webhooks;
+mod tokens;

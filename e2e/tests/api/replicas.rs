@@ -34,6 +34,7 @@ impl Replica {
             .env("KUBECONFIG", server.kubeconfig())
             .env("LISTEN", free.to_string())
             .env("METRICS_LISTEN", "127.0.0.1:0")
+            .env("METRICS_LISTEN", "127.0.0.1:0")
             .env("API_KEYS_FILE", folder.join("keys.yaml"))
             .env("INPUT_URI", stored("inputs"))
             .env("OUTPUT_URI", stored("outputs"))

@@ -1,6 +1,6 @@
 //! A running service for one test, and what tests say to it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use kube::Api;
@@ -10,10 +10,11 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use trellis_api::{Key, Keys, Settings, WebhookSettings};
+use trellis_api::{Key, Keys, Listeners, Settings};
 use trellis_crds::{GenerationJob, InputKind, WorkerPool};
 use trellis_e2e::{ApiServer, Namespace, install_crds};
 
@@ -23,6 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A running service with two users in one namespace.
 pub(crate) struct Service {
     pub(crate) url: String,
+    /// The address of `/metrics`.
+    pub(crate) metrics: String,
     pub(crate) alice: String,
     pub(crate) bob: String,
     pub(crate) namespace: Namespace,
@@ -38,6 +41,16 @@ impl Service {
     }
 
     pub(crate) async fn start_on(server: &ApiServer, prefix: &str, inputs: &[InputKind]) -> Self {
+        Self::start_with(server, prefix, inputs, |_, _| {}).await
+    }
+
+    /// Starts one with settings that `change` may change, given the folder of its files.
+    pub(crate) async fn start_with(
+        server: &ApiServer,
+        prefix: &str,
+        inputs: &[InputKind],
+        change: impl FnOnce(&mut Settings, &Path),
+    ) -> Self {
         let client = server.client().await.unwrap();
         install_crds(&client).await.unwrap();
         let namespace = Namespace::create(&client, prefix).await.unwrap();
@@ -46,30 +59,45 @@ impl Service {
         }
         let folder = tempfile::tempdir().unwrap();
         let [alice, bob] = write_keys(&folder.path().join("keys.yaml"), namespace.name());
-        let settings = Settings {
-            api_keys_file: folder.path().join("keys.yaml"),
-            input_uri: format!("file://{}", folder.path().join("inputs").display()),
-            storage_emulator_host: None,
-            pool_namespace: namespace.name().to_owned(),
+        let keys = folder.path().join("keys.yaml");
+        let inputs = format!("file://{}", folder.path().join("inputs").display());
+        let mut settings = Settings {
             output_uri: Some(format!("file://{}", folder.path().join("outputs").display())),
-            file_roots: Vec::new(),
             max_image_bytes: 1 << 20,
-            webhooks: WebhookSettings {
-                secret_file: Some(write_webhook_secret(folder.path())),
-                // Other tests' jobs are on the same API server.
-                namespaces: vec![namespace.name().to_owned()],
-                ..WebhookSettings::default()
-            },
+            ..Settings::new(keys, inputs, namespace.name().to_owned())
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        change(&mut settings, folder.path());
+        let listeners = Listeners { api: listen().await, metrics: listen().await };
+        let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listeners.api.local_addr().unwrap());
+        let metrics = format!("http://{}", listeners.metrics.local_addr().unwrap());
         let (shutdown, stopped) = oneshot::channel();
-        let task = tokio::spawn(trellis_api::serve(listener, settings, client, async {
+        let task = tokio::spawn(trellis_api::serve(listeners, settings, client, async {
             let _ = stopped.await;
         }));
-        let service = Self { url, alice, bob, namespace, folder, shutdown, task };
-        service.wait_for("/readyz", async |response| response.status() == StatusCode::OK).await;
+        let service = Self { url, metrics, alice, bob, namespace, folder, shutdown, task };
+        service.wait_until_ready().await;
         service
+    }
+
+    /// Starts one with this settings file.
+    pub(crate) async fn start_with_file(prefix: &str, inputs: &[InputKind], file: &str) -> Self {
+        let server = ApiServer::shared().await.unwrap();
+        Self::start_with(server, prefix, inputs, |settings, folder| {
+            std::fs::write(folder.join("config.yaml"), file).unwrap();
+            settings.config_file = Some(folder.join("config.yaml"));
+        })
+        .await
+    }
+
+    /// Waits at the port of the metrics, which speaks HTTP whatever the API speaks.
+    async fn wait_until_ready(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        let path = format!("{}/readyz", self.metrics);
+        while reqwest::get(&path).await.unwrap().status() != StatusCode::OK {
+            assert!(Instant::now() < deadline, "the service does not get ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {
@@ -145,6 +173,10 @@ impl Service {
     }
 }
 
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
 pub(crate) async fn create_pool(namespace: &Namespace, inputs: &[InputKind]) {
     let pool = json!({
         "apiVersion": "trellis3d.dev/v1alpha1",
@@ -167,13 +199,6 @@ pub(crate) fn write_keys(path: &Path, namespace: &str) -> [String; 2] {
         ["alice", "bob"].map(|user| Key::generate(user.into(), user.into(), namespace.into()).unwrap());
     std::fs::write(path, serde_yaml::to_string(&Keys { keys: vec![a, b] }).unwrap()).unwrap();
     [alice, bob]
-}
-
-/// Writes the secret that webhooks are signed with, and returns its file.
-pub(crate) fn write_webhook_secret(folder: &Path) -> PathBuf {
-    let path = folder.join("webhook-secret");
-    std::fs::write(&path, "0123456789abcdef0123456789abcdef").unwrap();
-    path
 }
 
 pub(crate) fn photo() -> Value {

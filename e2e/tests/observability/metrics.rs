@@ -48,8 +48,8 @@ async fn every_series_that_rules_and_dashboard_name_is_exported() -> Result<()> 
     let service = Service::start(&fixture, "alice").await?;
     // Who has no key is refused, and counted.
     service.get("/api/v1/jobs").await?;
-    let exported = reqwest::get(format!("http://{listen}/metrics")).await?.text().await?
-        + &service.get("/metrics").await?;
+    let exported =
+        reqwest::get(format!("http://{listen}/metrics")).await?.text().await? + &service.metrics().await?;
 
     let queries = [rule_queries()?, dashboard_queries()?].concat();
     let wanted = series(&queries);

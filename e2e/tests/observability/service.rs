@@ -9,13 +9,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
-use trellis_api::{Key, Keys, ServeError, Settings, WebhookSettings};
+use trellis_api::{Key, Keys, Listeners, ServeError, Settings};
 
 use crate::fixture::Fixture;
 
 /// A running API with one user.
 pub(crate) struct Service {
     url: String,
+    metrics_url: String,
     key: String,
     task: JoinHandle<Result<(), ServeError>>,
     shutdown: oneshot::Sender<()>,
@@ -28,25 +29,17 @@ impl Service {
         let folder = tempfile::tempdir()?;
         let (key, entry) = Key::generate("key".into(), user.into(), fixture.namespace.name().into())?;
         std::fs::write(folder.path().join("keys.yaml"), serde_yaml::to_string(&Keys { keys: vec![entry] })?)?;
-        let settings = Settings {
-            api_keys_file: folder.path().join("keys.yaml"),
-            input_uri: format!("file://{}", folder.path().join("inputs").display()),
-            storage_emulator_host: None,
-            pool_namespace: fixture.namespace.name().to_owned(),
-            output_uri: None,
-            file_roots: Vec::new(),
-            max_image_bytes: 1 << 20,
-            webhooks: WebhookSettings {
-                namespaces: vec![fixture.namespace.name().to_owned()],
-                ..WebhookSettings::default()
-            },
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let keys = folder.path().join("keys.yaml");
+        let inputs = format!("file://{}", folder.path().join("inputs").display());
+        let settings = Settings::new(keys, inputs, fixture.namespace.name().to_owned());
+        let listen = async || TcpListener::bind("127.0.0.1:0").await;
+        let listeners = Listeners { api: listen().await?, metrics: listen().await? };
+        let url = format!("http://{}", listeners.api.local_addr()?);
+        let metrics_url = format!("http://{}/metrics", listeners.metrics.local_addr()?);
         let (shutdown, stopped) = oneshot::channel::<()>();
         let stopped = async { _ = stopped.await };
-        let task = tokio::spawn(trellis_api::serve(listener, settings, fixture.client.clone(), stopped));
-        let service = Self { url, key, task, shutdown, folder };
+        let task = tokio::spawn(trellis_api::serve(listeners, settings, fixture.client.clone(), stopped));
+        let service = Self { url, metrics_url, key, task, shutdown, folder };
         let deadline = Instant::now() + Duration::from_secs(60);
         while !reqwest::get(format!("{}/readyz", service.url)).await?.status().is_success() {
             anyhow::ensure!(Instant::now() < deadline, "the API does not get ready");
@@ -58,6 +51,11 @@ impl Service {
     /// What it answers to anybody's GET.
     pub(crate) async fn get(&self, path: &str) -> Result<String> {
         Ok(reqwest::get(format!("{}{path}", self.url)).await?.text().await?)
+    }
+
+    /// What it exports.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        Ok(reqwest::get(&self.metrics_url).await?.text().await?)
     }
 
     /// Submits a job in the trace of the header, and returns its id.

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use trellis_api::{CleanSettings, Key, Keys, WebhookSettings, clean_storage};
+use trellis_api::{CleanSettings, Key, Keys, Listeners, clean_storage};
 use trellis_crds::{GenerationJob, WorkerPool, labels};
 use trellis_e2e::chart::{apply, render};
 use trellis_e2e::{ApiServer, AuditEvent, Namespace, install_crds, operator_settings};
@@ -234,20 +234,11 @@ async fn operator(tokens: &Tokens) -> Result<Program> {
 
 async fn api(tokens: &Tokens, folder: &TempDir, listener: TcpListener) -> Result<Program> {
     let client = tokens.client("api", None).await?;
-    let settings = trellis_api::Settings {
-        api_keys_file: folder.path().join("keys.yaml"),
-        input_uri: format!("file://{}", folder.path().join("inputs").display()),
-        storage_emulator_host: None,
-        pool_namespace: tokens.namespace.name().to_owned(),
-        output_uri: None,
-        file_roots: Vec::new(),
-        max_image_bytes: 1 << 20,
-        webhooks: WebhookSettings {
-            lease: format!("{}-webhooks", tokens.account("api")),
-            ..WebhookSettings::default()
-        },
-    };
+    let keys = folder.path().join("keys.yaml");
+    let inputs = format!("file://{}", folder.path().join("inputs").display());
+    let settings = trellis_api::Settings::new(keys, inputs, tokens.namespace.name().to_owned());
+    let listeners = Listeners { api: listener, metrics: TcpListener::bind("127.0.0.1:0").await? };
     Ok(Program::start(|stopped| async move {
-        Ok(trellis_api::serve(listener, settings, client, async { _ = stopped.await }).await?)
+        Ok(trellis_api::serve(listeners, settings, client, async { _ = stopped.await }).await?)
     }))
 }

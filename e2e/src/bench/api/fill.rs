@@ -23,7 +23,7 @@ pub(super) struct Filled {
 
 /// Creates the jobs; nine of ten then complete.
 pub(super) async fn fill(site: &Site, size: &Size, figures: &mut Figures) -> Result<Filled> {
-    let namespace = site.namespace("many", 0).await?;
+    let namespace = site.namespace("many", 1).await?;
     let pattern = pattern(site, &namespace).await?;
     let api = namespace.api::<GenerationJob>();
     let names: Vec<String> = (0..size.jobs).map(|number| format!("gj-01jd{number:022}")).collect();

@@ -18,7 +18,7 @@ const PHOTO: &[u8] = include_bytes!("../../../../worker/pipeline/tests/golden/15
 
 /// Submits prompts as fast as they are taken, then half as many a second; then photos.
 pub(super) async fn measure(site: &Site, size: &Size, figures: &mut Figures) -> Result<()> {
-    let namespace = site.namespace("submit", 0).await?;
+    let namespace = site.namespace("submit", 1).await?;
     let rest = site.rest(&namespace).await?;
     let clients = |request: Box<dyn Fn(u64) -> Request + Send + Sync>| -> Vec<_> {
         let request: std::sync::Arc<dyn Fn(u64) -> Request + Send + Sync> = request.into();

@@ -1,10 +1,14 @@
 //! What happens to every request, whatever its route: an id, a deadline, a line in the log, metrics, security headers.
 
+pub(crate) mod compression;
+pub(crate) mod cors;
+
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, WARNING, X_CONTENT_TYPE_OPTIONS,
+    AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    WARNING, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
@@ -14,6 +18,7 @@ use tracing::Instrument as _;
 use trellis_telemetry::{TraceParent, TraceSpan};
 use ulid::Ulid;
 
+use crate::app::App;
 use crate::jobs::store::Jobs;
 use crate::problem::{Code, Problem};
 use crate::request::Prefer;
@@ -55,8 +60,7 @@ pub(crate) async fn observe(State(requests): State<Requests>, mut request: Reque
     }
     .to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    // Probes and scrapes come every few seconds for ever.
-    let routine = matches!(route.as_str(), "/livez" | "/readyz" | "/metrics");
+    let routine = is_routine(&request);
     let trace = (!routine).then(|| trace(&request, &method, &route));
     let place = trace.as_ref().map(TraceSpan::place).unwrap_or_default();
     let span = tracing::info_span!("request", request = id, method, route, trace = place.trace_id());
@@ -78,6 +82,12 @@ pub(crate) async fn observe(State(requests): State<Requests>, mut request: Reque
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response
+}
+
+/// Whether it is a probe, of which one comes every few seconds for ever.
+pub(crate) fn is_routine(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    matches!(route, Some("/livez" | "/readyz"))
 }
 
 /// The request's span, in the trace that the caller names.
@@ -113,10 +123,14 @@ pub(crate) async fn tell_age(State(jobs): State<Jobs>, request: Request, next: N
     response
 }
 
-/// Tells browsers to treat what comes from here as data: nothing is sniffed, framed, run, or kept in a cache.
-pub(crate) async fn secure(request: Request, next: Next) -> Response {
+/// Tells browsers to treat what comes from here as data: nothing is sniffed, framed, run, or kept in a cache. And, where the settings ask for it,
+/// to come by TLS alone.
+pub(crate) async fn secure(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    if let Some(hsts) = &app.policy.borrow().hsts {
+        headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     default(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
     default(headers, CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
     default(headers, REFERRER_POLICY, "no-referrer");

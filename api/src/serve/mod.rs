@@ -1,33 +1,47 @@
 //! The service from its start to its end.
 
+mod connections;
+mod tls;
+
 use std::future::pending;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use prometheus::Registry;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 use trellis_telemetry::Health;
 
 use crate::app::{self, App};
-use crate::auth::keys::{self, KeysError};
+use crate::auth::jwt::Fetcher;
+use crate::auth::keys::{Keys, KeysError};
 use crate::cluster;
 use crate::jobs::archive::Archive;
 use crate::jobs::inputs::Inputs;
 use crate::jobs::store::Jobs;
+use crate::limits::quotas::Quotas;
 use crate::middleware::Requests;
+use crate::reload;
 use crate::settings::Settings;
-use crate::webhooks::{WebhookError, Webhooks};
+use crate::settings::policy::{Policy, PolicyError};
+
+pub use tls::TlsError;
 
 /// How long requests may go on after the shutdown began: less than the 30 s that Kubernetes gives a pod.
 const DRAIN: Duration = Duration::from_secs(20);
+
+/// How often limits forget what does not count any more.
+const FORGET: Duration = Duration::from_secs(60);
 
 /// Why the service cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -35,17 +49,20 @@ pub enum ServeError {
     /// The keys file cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The settings file cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// `INPUT_URI` is no address of a storage.
     #[error("INPUT_URI: {0}")]
     InputUri(#[source] trellis_storage::Error),
     /// `OUTPUT_URI` is no address of a storage.
     #[error("OUTPUT_URI: {0}")]
     OutputUri(#[source] trellis_storage::Error),
-    /// Webhooks cannot be set up.
-    #[error(transparent)]
-    Webhooks(#[from] WebhookError),
-    /// TLS for image URLs cannot be set up.
-    #[error("cannot set up the reader of https:// images: {0}")]
+    /// TLS for image URLs, or for the keys of tokens, cannot be set up.
+    #[error("cannot set up TLS for https:// addresses: {0}")]
     Https(String),
     /// A metric cannot be registered.
     #[error("cannot set up the metrics: {0}")]
@@ -59,58 +76,62 @@ pub enum ServeError {
     Ended,
 }
 
-/// Serves on `listener` until `shutdown` ends, and then for at most 20 s more what was under way.
+/// Where the service is to be reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The API and its page.
+    pub api: TcpListener,
+    /// `/metrics`, `/livez` and `/readyz`, always without TLS.
+    pub metrics: TcpListener,
+}
+
+/// Serves on `listeners` until `shutdown` ends, and then for at most 20 s more what was under way.
 ///
 /// Ready once jobs and pools were read; before that no jobs are made.
 ///
 /// # Errors
-/// When the settings cannot be used or the listener fails.
+/// When the settings cannot be used or a listener fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     settings: Settings,
     client: Client,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let registry = trellis_telemetry::registry("trellis-api", env!("CARGO_PKG_VERSION"))?;
     let requests = Requests::register(&registry)?;
-    let lease_namespace = settings.pool_namespace.clone();
-    let (app, mut background) = start(settings, client, &registry)?;
-    let ending = app.stopping.clone();
-    let mut sender = JoinSet::new();
-    sender.spawn(app.webhooks.run(lease_namespace, ending.clone()));
-    let router = app::router(app, registry, requests);
+    let limit = connections::Limit::register(settings.max_connections, &registry)?;
+    let mut background = JoinSet::new();
+    let tls = tls(&settings, &mut background).await?;
+    let app = start(settings, client, &mut background)?;
+    let metrics = trellis_telemetry::serve(listeners.metrics, registry, app.health.clone(), pending::<()>());
+    background.spawn(async move { _ = metrics.await });
+    let followers = app.stopping.clone();
+    let router = app::router(app, requests);
 
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let ends = ending.clone();
-    let graceful = async move {
-        shutdown.await;
-        ends.cancel();
-        // Received unless the server has failed already.
-        let _ = stopping.send(());
-    };
-    // Without Nagle's algorithm: answers are small, and each would wait for the one before to be acknowledged.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
-    let server = axum::serve(listener, router).with_graceful_shutdown(graceful).into_future();
-    let served = tokio::select! {
-        result = server => result.map_err(ServeError::from),
+    let handle = Handle::<SocketAddr>::new();
+    let server = connections::serve(listeners.api, router, handle.clone(), limit, tls);
+    tokio::select! {
+        result = server => Ok(result?),
         Some(_) = background.join_next() => Err(ServeError::Ended),
-        Some(_) = sender.join_next(), if !ending.is_cancelled() => Err(ServeError::Ended),
-        () = async { let _ = stopped.await; tokio::time::sleep(DRAIN).await } => {
+        () = async { shutdown.await; followers.cancel(); handle.graceful_shutdown(None); tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("requests were cut off that were still under way {} s after the shutdown began", DRAIN.as_secs());
+            handle.shutdown();
             Ok(())
         }
-    };
-    if ending.is_cancelled() {
-        // What webhooks were told is written down, and another replica goes on.
-        let _ = tokio::time::timeout(DRAIN, sender.join_next()).await;
     }
-    served
 }
 
-/// The application, and what keeps it up to date for as long as the set lives; none of it ends by itself.
-fn start(settings: Settings, client: Client, registry: &Registry) -> Result<(App, JoinSet<()>), ServeError> {
+async fn tls(settings: &Settings, background: &mut JoinSet<()>) -> Result<Option<RustlsConfig>, TlsError> {
+    let (Some(cert), Some(key)) = (settings.tls_cert.clone(), settings.tls_key.clone()) else {
+        return Ok(None);
+    };
+    let (config, renew) = tls::watch(tls::Files { cert, key }).await?;
+    background.spawn(renew);
+    Ok(Some(config))
+}
+
+/// The application; what keeps it up to date goes into `background`, and none of it ends by itself.
+fn start(settings: Settings, client: Client, background: &mut JoinSet<()>) -> Result<App, ServeError> {
     let input_uri: ObjectUri = settings.input_uri.parse().map_err(ServeError::InputUri)?;
     let output_uri = settings.output_uri.as_deref().map(str::parse::<ObjectUri>).transpose();
     let output_uri = output_uri.map_err(ServeError::OutputUri)?;
@@ -119,8 +140,11 @@ fn start(settings: Settings, client: Client, registry: &Registry) -> Result<(App
         file_roots: file_roots(&settings, [Some(&input_uri), output_uri.as_ref()]),
     });
     let https = HttpsReader::new().map_err(|error| ServeError::Https(error.to_string()))?;
-    let webhooks = Webhooks::new(client.clone(), settings.webhooks.clone(), registry)?;
-    let (keys, reload) = keys::watch(settings.api_keys_file.clone())?;
+    let path = settings.api_keys_file.clone();
+    let (keys, reload_keys) = reload::watch("API keys", move || Keys::read(&path))?;
+    let policy = policy(settings.config_file.clone(), background)?;
+    let quotas = Quotas::default();
+    background.spawn(forget(policy.clone(), quotas.clone()));
     let (pools, fill_pools) = cluster::watch(Api::all(client.clone()), watcher::Config::default());
     let archive = Archive::new(storage.clone(), output_uri);
     let (jobs, fill_jobs) = Jobs::watch(client, archive, pools.clone(), settings.pool_namespace.clone());
@@ -134,8 +158,7 @@ fn start(settings: Settings, client: Client, registry: &Registry) -> Result<(App
         }
         pending().await
     };
-    let mut background = JoinSet::new();
-    background.spawn(reload);
+    background.spawn(reload_keys);
     background.spawn(fill_jobs);
     background.spawn(fill_pools);
     background.spawn(ready);
@@ -143,8 +166,28 @@ fn start(settings: Settings, client: Client, registry: &Registry) -> Result<(App
     let settings = Arc::new(settings);
     let places = Arc::default();
     let stopping = CancellationToken::new();
-    let app = App { settings, keys, jobs, pools, places, inputs, storage, webhooks, health, stopping };
-    Ok((app, background))
+    Ok(App { settings, keys, policy, quotas, jobs, pools, places, inputs, storage, health, stopping })
+}
+
+/// The settings file; without one, settings that stay empty.
+fn policy(
+    path: Option<PathBuf>,
+    background: &mut JoinSet<()>,
+) -> Result<watch::Receiver<Arc<Policy>>, ServeError> {
+    let Some(path) = path else { return Ok(watch::channel(Arc::default()).1) };
+    let fetcher = Fetcher::new().map_err(|error| ServeError::Https(error.to_string()))?;
+    let (policy, reload) = reload::watch("settings", move || Policy::read(&path, &fetcher))?;
+    background.spawn(reload);
+    Ok(policy)
+}
+
+/// Forgets from time to time what does not count any more.
+async fn forget(policy: watch::Receiver<Arc<Policy>>, quotas: Quotas) {
+    loop {
+        tokio::time::sleep(FORGET).await;
+        policy.borrow().rates.forget();
+        quotas.forget(Timestamp::now());
+    }
 }
 
 fn file_roots(settings: &Settings, folders: [Option<&ObjectUri>; 2]) -> Vec<PathBuf> {
@@ -161,23 +204,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys.yaml");
         std::fs::write(&keys, "keys: []").unwrap();
-        let settings = Settings {
-            api_keys_file: keys,
-            input_uri: "gs://bucket/inputs".into(),
-            output_uri: None,
-            storage_emulator_host: None,
-            pool_namespace: "trellis".into(),
-            file_roots: Vec::new(),
-            max_image_bytes: 1 << 20,
-            webhooks: crate::webhooks::WebhookSettings::default(),
-        };
+        let settings = Settings::new(keys, "gs://bucket/inputs".into(), "trellis".into());
         let faulty = tower::service_fn(async |_: axum::http::Request<kube::client::Body>| {
             panic!("a fault");
             #[expect(unreachable_code, reason = "tells the type")]
             Ok::<_, std::convert::Infallible>(axum::http::Response::new(kube::client::Body::empty()))
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let served = serve(listener, settings, Client::new(faulty, "a"), pending()).await;
+        let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listeners = Listeners { api: listen().await, metrics: listen().await };
+        let served = serve(listeners, settings, Client::new(faulty, "a"), pending()).await;
         assert!(matches!(served, Err(ServeError::Ended)), "{served:?}");
     }
 }
