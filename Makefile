@@ -77,10 +77,10 @@ images: setup ## build the container images
 crds: ## write crds/yaml and the CRD chart from the types
 	$(call run,crdgen)
 
-ui: ## build the web page and Swagger UI into api/ui/dist (needs Node.js)
+ui: ## build the web page and Swagger UI into api/ui/dist
 	@scripts/ui.sh api/ui/dist
 
-setup: ## install what is missing: Debian packages, libtorch, ONNX Runtime
+setup: ## install what is missing: Debian packages, libtorch, ONNX Runtime, Node.js
 	@scripts/setup.sh
 
 env: ## print the environment for plain cargo commands: eval "$(make env)"

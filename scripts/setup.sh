@@ -10,7 +10,7 @@ fail() {
 
 command -v cargo >/dev/null || fail "Rust is missing. Install it from https://rustup.rs, then run make again."
 command -v go >/dev/null || fail "Go is missing (1.26 or newer). Install it from https://go.dev/dl, then run make again."
-command -v python3 >/dev/null || fail "Python 3 is missing. It only unpacks wheels of libraries: apt-get install python3 python3-venv"
+command -v python3 >/dev/null || fail "Python 3 is missing. It unpacks wheels of libraries and tools: apt-get install python3 python3-venv"
 
 packages=$(sed 's/#.*//' scripts/debian-packages.txt | xargs)
 missing=()
@@ -29,3 +29,4 @@ fi
 
 scripts/libtorch.sh >/dev/null
 scripts/onnxruntime.sh >/dev/null
+scripts/node.sh >/dev/null

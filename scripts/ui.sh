@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=$(realpath -m "${1:?which folder?}")
-command -v npm >/dev/null || { echo "ui: Node.js (20.19 or newer, with npm) is missing" >&2; exit 1; }
+PATH=$(scripts/node.sh):$PATH
 
 packages=$TRELLIS_CACHE/ui-$(sha256sum api/ui/package-lock.json | head -c 12)
 if [ ! -f "$packages/complete" ]; then
