@@ -40,11 +40,16 @@ pub(crate) enum ResultError {
     Storage(#[from] trellis_storage::Error),
 }
 
-/// The file of `job` that is called `format`: `glb`, `preview`, …
-pub(crate) fn file<'a>(job: &'a GenerationJob, format: &str) -> Result<&'a OutputFile, ResultError> {
+/// The file of `job` that is called `format`: `glb`, `preview`, … A job of several samples has one of each; they count from 0.
+pub(crate) fn file<'a>(
+    job: &'a GenerationJob,
+    format: &str,
+    sample: usize,
+) -> Result<&'a OutputFile, ResultError> {
     let outputs = files(job)?;
-    outputs.iter().find(|file| format_name(file) == format).ok_or_else(|| ResultError::NoSuchFormat {
-        format: format.to_owned(),
+    let mut fitting = outputs.iter().filter(|file| format_name(file) == format);
+    fitting.nth(sample).ok_or_else(|| ResultError::NoSuchFormat {
+        format: if sample == 0 { format.to_owned() } else { format!("{format} of sample {sample}") },
         available: outputs.iter().map(|file| format_name(file).to_owned()).collect(),
     })
 }
@@ -79,6 +84,7 @@ pub(crate) fn place(job: &GenerationJob, file: &OutputFile) -> Result<ObjectUri,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::view::Job;
     use trellis_crds::GenerationJobStatus;
 
     fn job(phase: Phase, formats: &[&str]) -> GenerationJob {
@@ -97,10 +103,22 @@ mod tests {
     fn a_completed_job_gives_its_files_by_name() {
         let done = job(Phase::Completed, &["glb", "png", "json"]);
         for (name, format) in [("glb", "glb"), ("preview", "png"), ("manifest", "json")] {
-            assert_eq!(file(&done, name).unwrap().format, format);
+            assert_eq!(file(&done, name, 0).unwrap().format, format);
         }
-        let error = file(&done, "usdz").unwrap_err().to_string();
+        let error = file(&done, "usdz", 0).unwrap_err().to_string();
         assert_eq!(error, "The job made no `usdz` file. There is: glb, preview, manifest.");
+    }
+
+    #[test]
+    fn each_of_several_samples_has_files_and_addresses_of_its_own() {
+        let done = job(Phase::Completed, &["glb", "png", "glb", "png"]);
+        let outputs = &done.status.as_ref().unwrap().outputs;
+        assert!(std::ptr::eq(file(&done, "preview", 1).unwrap(), &outputs[3]));
+        let error = file(&done, "glb", 2).unwrap_err().to_string();
+        assert!(error.starts_with("The job made no `glb of sample 2` file."), "{error}");
+        let urls: Vec<_> = Job::from(&done).outputs.into_iter().map(|output| output.url).collect();
+        let asked = urls.iter().map(|url| url.rsplit_once('?').unwrap().1).collect::<Vec<_>>();
+        assert_eq!(asked, ["format=glb", "format=preview", "format=glb&sample=1", "format=preview&sample=1"]);
     }
 
     #[test]
@@ -142,12 +160,12 @@ mod tests {
     fn no_other_job_has_a_result_whatever_its_status_lists() {
         let files = ["glb"];
         assert!(matches!(
-            file(&GenerationJob::default(), "glb"),
+            file(&GenerationJob::default(), "glb", 0),
             Err(ResultError::NotFinished(Status::Pending))
         ));
         let running = job(Phase::Processing, &files);
-        assert!(matches!(file(&running, "glb"), Err(ResultError::NotFinished(Status::Processing))));
-        assert!(matches!(file(&job(Phase::Cancelled, &files), "glb"), Err(ResultError::Cancelled)));
-        assert!(matches!(file(&job(Phase::Failed, &files), "glb"), Err(ResultError::Failed(_))));
+        assert!(matches!(file(&running, "glb", 0), Err(ResultError::NotFinished(Status::Processing))));
+        assert!(matches!(file(&job(Phase::Cancelled, &files), "glb", 0), Err(ResultError::Cancelled)));
+        assert!(matches!(file(&job(Phase::Failed, &files), "glb", 0), Err(ResultError::Failed(_))));
     }
 }

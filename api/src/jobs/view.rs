@@ -328,7 +328,7 @@ impl From<&GenerationJob> for Job {
             output_formats: spec.output.formats.clone(),
             seed: status.seed.or(spec.sampling.seed),
             pool: spec.pool.clone(),
-            outputs: status.outputs.into_iter().map(|file| output(job, file)).collect(),
+            outputs: outputs(job, &status.outputs),
             timings: status
                 .timings
                 .into_iter()
@@ -361,10 +361,16 @@ pub(crate) fn format_name(file: &OutputFile) -> &str {
     }
 }
 
-fn output(job: &GenerationJob, file: OutputFile) -> OutputView {
-    let format = format_name(&file).to_owned();
-    let url = format!("{}?format={format}", links(job).result);
-    OutputView { format, bytes: file.bytes, sha256: file.sha256, url }
+/// The files with the addresses that lead to them: of several samples each has its own.
+fn outputs(job: &GenerationJob, files: &[OutputFile]) -> Vec<OutputView> {
+    let view = |(place, file): (usize, &OutputFile)| {
+        let format = format_name(file).to_owned();
+        let sample = files[..place].iter().filter(|before| before.format == file.format).count();
+        let which = if sample == 0 { String::new() } else { format!("&sample={sample}") };
+        let url = format!("{}?format={format}{which}", links(job).result);
+        OutputView { format, bytes: file.bytes, sha256: file.sha256.clone(), url }
+    };
+    files.iter().enumerate().map(view).collect()
 }
 
 fn links(job: &GenerationJob) -> Links {

@@ -41,6 +41,9 @@ pub(crate) struct Wanted {
     /// `glb` (the default), another of the formats asked for, `preview` (a picture), `manifest`, or `zip`: all of them in one.
     #[param(example = "glb")]
     format: Option<String>,
+    /// Of a job that was asked for several samples, the file of which one, from 0.
+    #[serde(default)]
+    sample: usize,
     /// Rather lead to an address of the storage, at which anybody can fetch the file for 15 minutes. Where the storage has none, and for `zip`, the file
     /// comes all the same.
     #[serde(default)]
@@ -96,7 +99,7 @@ pub(crate) async fn get(
     if wanted.format.as_deref() == Some(ALL) {
         return Ok(all_files(&app, &id, &job, &known)?);
     }
-    let file = result::file(&job, wanted.format.as_deref().unwrap_or("glb"))?;
+    let file = result::file(&job, wanted.format.as_deref().unwrap_or("glb"), wanted.sample)?;
     let uri = result::place(&job, file)?;
     if wanted.redirect
         && let Some(address) = signed(&app, &uri).await
