@@ -1,98 +1,86 @@
-// The one job that is shown: its progress, then its model and its files.
+// The one job that is shown: its progress, then its model and its files, and what can be done with it.
+import * as actions from "./actions";
 import * as api from "./api";
-import { find, make, message, say, size } from "./dom";
+import { find, message, say } from "./dom";
+import { follow } from "./follow";
+import { askIfRefused } from "./keys";
 import * as progress from "./progress";
+import * as result from "./result";
 
-const viewer = find("viewer");
-const downloads = find<HTMLUListElement>("downloads");
 const failed = find("job-error");
+const trouble = find("job-trouble");
 
-let shown = new AbortController();
-let endView: (() => void) | undefined;
+let shown: { id: string; stop: AbortController } | undefined;
+let heard: (status: api.JobStatus) => void = () => {};
 
-/** Shows the job, and follows it to its end; `changed` hears of each of its statuses. */
-export async function show(id: string, changed: (status: api.JobStatus) => void): Promise<void> {
-  const { signal } = clear();
+/** Calls `changed` with each status of the job that is shown, and `gone` with one that was deleted. */
+export function start(changed: (status: api.JobStatus) => void, gone: (id: string) => void): void {
+  heard = changed;
+  actions.start({
+    changed: (id) => {
+      if (id === shown?.id) void show(id);
+    },
+    deleted: (id) => {
+      forget(id);
+      gone(id);
+      find("job-title").focus();
+    },
+    failed: (error) => report(error),
+  });
+}
+
+/** The job that is shown. */
+export function current(): string | undefined {
+  return shown?.id;
+}
+
+/** Shows the job, and follows it to its end. */
+export async function show(id: string): Promise<void> {
+  const { signal } = clear(id);
   find("job-empty").hidden = true;
   find("job-body").hidden = false;
-  say(find("job-title"), `Asset ${id}`);
-  let last: string | undefined;
+  history.replaceState(null, "", `#${id}`);
   try {
-    const status = await progress.follow(id, signal, (now) => {
-      progress.show(now);
-      if (now.status !== last) changed(now);
-      last = now.status;
+    const status = await follow(id, signal, {
+      changed: (status) => {
+        say(trouble, "");
+        progress.show(status);
+        actions.show(status);
+        heard(status);
+      },
+      trouble: (problem, seconds) => say(trouble, `${problem.message} It is asked again in ${seconds} s.`),
     });
-    if (status?.status === "completed") await result(id, signal);
-    else if (status?.error) say(failed, status.error.message);
+    if (status?.error) say(failed, status.error.message);
+    if (status?.status === "completed") await result.show(await api.job(id), signal);
   } catch (error) {
-    if (!signal.aborted) say(failed, message(error));
+    if (!signal.aborted) report(error);
   }
 }
 
 /** Shows no job any more, if it is this one that is shown. */
 export function forget(id: string): void {
-  if (find("job-title").textContent !== `Asset ${id}`) return;
+  if (shown?.id !== id) return;
   clear();
-  say(find("job-title"), "Asset");
+  document.title = progress.TITLE;
+  history.replaceState(null, "", location.pathname);
   find("job-empty").hidden = false;
   find("job-body").hidden = true;
 }
 
-function clear(): AbortController {
-  shown.abort();
-  shown = new AbortController();
-  endView?.();
-  endView = undefined;
-  viewer.hidden = true;
-  find("viewer-hint").hidden = true;
-  downloads.replaceChildren();
-  for (const id of ["job-state", "job-times", "job-error"]) say(find(id), "");
-  return shown;
+function clear(id?: string): AbortController {
+  shown?.stop.abort();
+  const stop = new AbortController();
+  shown = id === undefined ? undefined : { id, stop };
+  result.clear();
+  actions.clear();
+  find("job-progress").hidden = true;
+  find("job-stages").hidden = true;
+  for (const text of ["job-state", "job-times", "job-trouble", "job-error"]) say(find(text), "");
+  return stop;
 }
 
-async function result(id: string, signal: AbortSignal): Promise<void> {
-  const job = await api.job(id);
-  if (signal.aborted) return;
-  downloads.replaceChildren(...job.outputs.map((output) => make("li", {}, download(job, output))));
-  if (!job.outputs.some(({ format }) => format === "glb")) return;
-  const [{ show }, glb] = await Promise.all([import("./viewer"), api.file(id, "glb")]);
-  const bytes = await glb.arrayBuffer();
-  if (signal.aborted) return;
-  viewer.hidden = false;
-  try {
-    const end = await show(viewer, bytes);
-    if (signal.aborted) return end();
-    endView = end;
-    find("viewer-hint").hidden = false;
-  } catch (error) {
-    viewer.hidden = true;
-    say(failed, `The model cannot be shown here, but it can be downloaded: ${message(error)}`);
-  }
-}
-
-/** A link could not send the key, so a button fetches the file and saves it. */
-function download(job: api.Job, { format, bytes }: api.Job["outputs"][number]): HTMLButtonElement {
-  const button = make("button", { type: "button", textContent: `${label(format)} (${size(bytes)})` });
-  button.addEventListener("click", () => {
-    button.disabled = true;
-    save(job.id, format)
-      .catch((error) => say(failed, message(error)))
-      .finally(() => (button.disabled = false));
-  });
-  return button;
-}
-
-async function save(id: string, format: string): Promise<void> {
-  const url = URL.createObjectURL(await api.file(id, format));
-  const link = make("a", { href: url, download: `${id}.${EXTENSIONS[format] ?? format}` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
-
-/** Where a file's extension is not the format's name. */
-const EXTENSIONS: Record<string, string> = { obj: "zip", preview: "png", manifest: "json" };
-
-function label(format: string): string {
-  return format === "preview" || format === "manifest" ? format : format.toUpperCase();
+function report(error: unknown): void {
+  say(trouble, "");
+  askIfRefused(error);
+  say(failed, message(error));
 }

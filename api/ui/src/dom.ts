@@ -34,3 +34,14 @@ export function time(text: string): string {
 export function size(bytes: number): string {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
+
+/** While `work` runs the button cannot be pressed, and keeps the focus that it had. */
+export async function busy(button: HTMLButtonElement, work: () => Promise<void>): Promise<void> {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
+  try {
+    await work();
+  } finally {
+    button.removeAttribute("aria-disabled");
+  }
+}

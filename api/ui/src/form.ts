@@ -1,55 +1,47 @@
-// The form: a picture or a description, and how the asset is to be made.
+// The form: pictures or a description, and how the asset is to be made.
 import * as api from "./api";
-import { find, message, say } from "./dom";
+import { busy, find, message, say } from "./dom";
+import * as faults from "./faults";
+import { askIfRefused } from "./keys";
+import { pictures, start as startPictures } from "./pictures";
 
 const form = find<HTMLFormElement>("generate");
-const image = find<HTMLInputElement>("image");
-const picture = find<HTMLImageElement>("picture");
-const drop = find("drop");
 const prompt = find<HTMLTextAreaElement>("prompt");
+const samples = find<HTMLInputElement>("samples");
 const seed = find<HTMLInputElement>("seed");
-const error = find("form-error");
+const sending = find("sending");
 const submit = form.querySelector<HTMLButtonElement>("button[type=submit]")!;
 
-let chosen: File | undefined;
 let takes = { image: true, text: true };
 /** Names the request until it is accepted: sent twice, after a broken connection, it makes one job. */
 let once: { said: string; name: string } | undefined;
 
 /** Calls `made` with each job that was accepted. */
 export function start(made: (job: api.JobResponse) => void): void {
-  form.addEventListener("change", () => showInput());
+  form.addEventListener("change", showInput);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    void send(made);
+    void busy(submit, () => send(made));
   });
-  image.addEventListener("change", () => choose(image.files?.[0]));
-  document.addEventListener("paste", (event) => {
-    const file = event.clipboardData?.files[0];
-    if (file) choose(file);
-  });
-  for (const name of ["dragenter", "dragover"]) {
-    document.addEventListener(name, (event) => {
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => drop.classList.remove("over"));
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    choose(event.dataTransfer?.files[0]);
+  startPictures(() => {
+    choose("image");
+    showInput();
   });
 }
 
 /** Says what this installation does not take. */
 export function available(health: api.Health): void {
   takes = { image: health.image_to_3d, text: health.text_to_3d };
-  if (!takes.image && takes.text) form.querySelector<HTMLInputElement>("[name=input][value=text]")!.checked = true;
+  if (!takes.image && takes.text && !pictures().length) choose("text");
   showInput();
 }
 
 function input(): "image" | "text" {
   return checked("input")[0] === "text" ? "text" : "image";
+}
+
+function choose(kind: "image" | "text"): void {
+  form.querySelector<HTMLInputElement>(`[name=input][value=${kind}]`)!.checked = true;
 }
 
 function showInput(): void {
@@ -61,66 +53,57 @@ function showInput(): void {
   say(unavailable, takes[kind] ? "" : `The shared workers take no ${kind === "text" ? "descriptions" : "pictures"} now.`);
 }
 
-function choose(file: File | undefined): void {
-  if (!file) return;
-  if (!file.type.startsWith("image/")) return say(error, `${file.name} is no picture.`);
-  say(error, "");
-  form.querySelector<HTMLInputElement>("[name=input][value=image]")!.checked = true;
-  showInput();
-  chosen = file;
-  URL.revokeObjectURL(picture.src);
-  picture.src = URL.createObjectURL(file);
-  picture.alt = `The chosen picture: ${file.name}`;
-  picture.hidden = false;
-  find("drop-text").textContent = "Choose another";
-}
-
 function checked(name: string): string[] {
   return [...form.querySelectorAll<HTMLInputElement>(`[name=${name}]:checked`)].map((box) => box.value);
 }
 
 async function send(made: (job: api.JobResponse) => void): Promise<void> {
-  const missing = fault();
-  if (missing) {
-    say(error, missing.text);
-    return missing.at.focus();
-  }
-  say(error, "");
-  submit.disabled = true;
+  faults.clear();
+  const wrong = fault();
+  if (wrong) return faults.showFault(...wrong);
+  say(sending, "Sending …");
   try {
     made(await request());
     once = undefined;
-  } catch (cause) {
-    say(error, message(cause));
+  } catch (error) {
+    askIfRefused(error);
+    faults.showProblem(error instanceof api.Problem ? error : new api.Problem(0, "unknown", message(error)));
   } finally {
-    submit.disabled = false;
+    say(sending, "");
   }
 }
 
-function fault(): { at: HTMLElement; text: string } | undefined {
-  if (input() === "image" && !chosen) return { at: image, text: "Choose a picture first." };
-  if (input() === "text" && !prompt.value.trim()) return { at: prompt, text: "Describe the object first." };
-  if (!checked("format").length) {
-    return { at: form.querySelector<HTMLElement>("[name=format]")!, text: "Choose at least one file format." };
-  }
+/** What the service need not be asked about: a field, and what to do. */
+function fault(): [field: string, text: string] | undefined {
+  if (input() === "image" && !pictures().length) return ["image", "Choose a picture first."];
+  if (input() === "text" && !prompt.value.trim()) return ["prompt", "Describe the object first."];
+  if (!checked("format").length) return ["output_formats", "Choose at least one kind of file."];
+  if (!samples.validity.valid || !samples.value) return ["samples", "Write a whole number from 1 to 4."];
+  if (!seed.validity.valid) return ["seed", "Write a whole number from 0 to 4294967295, or nothing."];
   return undefined;
 }
 
+/** How the asset is to be made. What is not chosen is left to the service. */
+function options() {
+  return {
+    quality: checked("quality")[0] as api.Quality,
+    output_formats: checked("format") as api.Format[],
+    ...(samples.value === "1" ? {} : { samples: Number(samples.value) }),
+    ...(seed.value ? { seed: Number(seed.value) } : {}),
+  };
+}
+
 function request(): Promise<api.JobResponse> {
-  const quality = checked("quality")[0] as api.Quality;
-  const formats = checked("format") as api.Format[];
+  const chosen = options();
   if (input() === "text") {
-    const text = { prompt: prompt.value.trim(), quality, output_formats: formats };
-    const whole = seed.value ? { ...text, seed: Number(seed.value) } : text;
-    return api.fromText(whole, name(JSON.stringify(whole)));
+    const text = { prompt: prompt.value.trim(), ...chosen };
+    return api.fromText(text, name(JSON.stringify(text)));
   }
   const body = new FormData();
-  body.set("image", chosen!);
-  body.set("quality", quality);
-  body.set("output_formats", formats.join(","));
-  if (seed.value) body.set("seed", seed.value);
-  const { name: file, size, lastModified } = chosen!;
-  return api.fromImage(body, name(JSON.stringify([file, size, lastModified, quality, formats, seed.value])));
+  for (const [field, value] of Object.entries(chosen)) body.set(field, String(value));
+  for (const picture of pictures()) body.append("image", picture);
+  const files = pictures().map(({ name, size, lastModified }) => [name, size, lastModified]);
+  return api.fromImages(body, name(JSON.stringify([files, chosen])));
 }
 
 /** The same name for the same request, until it was accepted. `randomUUID` needs https, `getRandomValues` does not. */

@@ -1,20 +1,35 @@
-// The list of the user's jobs, the newest first, with pictures of those that are done.
+// The list of the user's jobs, the newest first.
+import * as actions from "./actions";
 import * as api from "./api";
-import { find, make, message, say, time } from "./dom";
-import { ask } from "./keys";
-import { ended, state } from "./words";
+import { busy, find, message, say } from "./dom";
+import { askIfRefused } from "./keys";
+import { Row } from "./row";
+import { ended } from "./words";
 
 const list = find<HTMLUListElement>("jobs");
 const more = find<HTMLButtonElement>("more");
+const again = find<HTMLButtonElement>("past-again");
 const failed = find("past-error");
-const dialog = find<HTMLDialogElement>("delete-dialog");
+const state = find("past-state");
+const filter = find<HTMLFormElement>("filter");
 
-/** Milliseconds between looks at jobs that are not done. */
+/** How many jobs are asked for at a time. */
+const PAGE = 12;
+
+/** Milliseconds between looks at the list while some jobs of it are not done. */
 const REFRESH = 10_000;
 
+/** The rows in the list, by job. */
+const rows = new Map<string, Row>();
 let cursor: string | undefined;
-/** What the rows show, by job. */
-const listed = new Map<string, api.JobStatus>();
+/** The job that is shown, as it was heard of last. */
+let shown: { id: string; status: api.Status } | undefined;
+/** Only the answer to the last question counts: an older one may be about another filter. */
+let asked = 0;
+/** Whether an answer is awaited, and whether there has been reason meanwhile to bring the list up to date. */
+let awaits = false;
+let missed = false;
+
 let opened: (id: string) => void = () => {};
 let deleted: (id: string) => void = () => {};
 
@@ -22,114 +37,164 @@ let deleted: (id: string) => void = () => {};
 export function start(open: (id: string) => void, gone: (id: string) => void): void {
   opened = open;
   deleted = gone;
-  more.addEventListener("click", () => void load(cursor));
-  setInterval(() => void refresh(), REFRESH);
+  filter.addEventListener("change", () => void load());
+  filter.addEventListener("submit", (event) => event.preventDefault());
+  again.addEventListener("click", () => void busy(again, load));
+  more.addEventListener("click", () => void busy(more, next));
+  setInterval(() => {
+    if (!document.hidden && [...rows.values()].some(({ status }) => !ended(status))) void refresh();
+  }, REFRESH);
 }
 
-/** Looks at the newest jobs again while some that are listed are not done. A look that fails is followed by another. */
-async function refresh(): Promise<void> {
-  if (document.hidden || ![...listed.values()].some((status) => !ended(status))) return;
-  const page = await api.jobs().catch(() => undefined);
-  page?.jobs.filter((status) => listed.has(status.id)).forEach(update);
-}
-
-/** Shows the first page, or the one that `after` leads to below what is shown. */
-export async function load(after?: string): Promise<void> {
-  say(failed, "");
-  more.disabled = true;
-  try {
-    const page = await api.jobs(after);
-    if (!after) {
-      list.replaceChildren();
-      listed.clear();
-    }
-    list.append(...page.jobs.map(row));
+/** Shows the first page of those that the filter lets through. */
+export async function load(): Promise<void> {
+  await ask(undefined, (page) => {
+    list.replaceChildren();
+    rows.clear();
+    list.append(...page.jobs.map((status) => row(status).item));
     cursor = page.next_cursor ?? undefined;
-    more.hidden = !cursor;
-    showEmpty();
-  } catch (error) {
-    if (error instanceof api.Problem && error.status === 401) return ask(error.message);
-    say(failed, message(error));
-  } finally {
-    more.disabled = false;
+  });
+}
+
+async function next(): Promise<void> {
+  await ask(cursor, (page) => {
+    const added = page.jobs.filter(({ id }) => !rows.has(id)).map(row);
+    list.append(...added.map(({ item }) => item));
+    cursor = page.next_cursor ?? undefined;
+    added[0]?.open.focus();
+  });
+}
+
+/** Brings the first page up to date, once what is asked for now has come. A look that fails is followed by another. */
+async function refresh(): Promise<void> {
+  if (awaits) {
+    missed = true;
+    return;
+  }
+  await question((status) => api.jobs(status, PAGE), merge).catch(() => {});
+}
+
+function merge(page: api.JobList): void {
+  page.jobs.forEach((status, place) => {
+    const known = rows.get(status.id);
+    known?.show(status);
+    const { item } = known ?? row(status);
+    if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+  });
+  drop(page);
+  if (rows.size <= PAGE) cursor = page.next_cursor ?? undefined;
+}
+
+/** Takes away what would have been among the jobs of the page, and is not: it was deleted, or the filter does not let it through any more. */
+function drop(page: api.JobList): void {
+  const first = new Set(page.jobs.map(({ id }) => id));
+  const last = page.jobs.at(-1);
+  for (const [id, { status }] of rows) {
+    const covered = !page.next_cursor || (last?.created_at && status.created_at && status.created_at > last.created_at);
+    if (covered && !first.has(id)) forget(id);
   }
 }
 
-/** Brings the row of one job up to date; one that is not listed yet comes first. */
+/** Hears of a status of the job that is shown. */
 export function update(status: api.JobStatus): void {
-  const old = document.getElementById(rowId(status.id));
-  const before = listed.get(status.id);
-  // A row that stays as it is keeps its picture and the focus.
-  if (before && words(before) === words(status)) return;
-  if (!old) list.prepend(row(status));
-  else if (!old.contains(document.activeElement)) old.replaceWith(row(status));
-  else {
-    const focused = [...old.querySelectorAll("button")].indexOf(document.activeElement as HTMLButtonElement);
-    const fresh = row(status);
-    old.replaceWith(fresh);
-    fresh.querySelectorAll("button")[focused]?.focus();
-  }
-  showEmpty();
+  if (shown && shown.id !== status.id) rows.get(shown.id)?.mark(false);
+  const before = shown?.id === status.id ? shown.status : undefined;
+  shown = { id: status.id, status: status.status };
+  const known = rows.get(status.id);
+  known?.mark(true);
+  const listed = known?.status.status;
+  known?.show(status);
+  // Counts change, and the filter may let it through now, or no more.
+  if (status.status !== (before ?? listed)) void refresh();
 }
 
-function row(status: api.JobStatus): HTMLLIElement {
-  listed.set(status.id, status);
-  const picture = make("span", { className: "thumbnail" });
-  if (status.status === "completed") void thumbnail(status.id, picture);
-  const text = make("span", {}, make("strong", { textContent: words(status) }));
-  if (status.created_at) text.append(make("span", { className: "hint", textContent: time(status.created_at) }));
-  const open = make("button", { type: "button", className: "open" }, picture, text);
-  open.addEventListener("click", () => opened(status.id));
-  const remove = make("button", { type: "button", className: "remove", textContent: "Delete" });
-  remove.setAttribute("aria-label", `Delete the asset of ${status.created_at ? time(status.created_at) : status.id}`);
-  remove.addEventListener("click", () => void confirm(status, remove));
-  return make("li", { id: rowId(status.id) }, open, remove);
+/** Takes a job that was deleted out of the list. */
+export function forget(id: string): void {
+  const gone = rows.get(id);
+  if (!gone) return;
+  const focused = gone.item.contains(document.activeElement);
+  gone.item.remove();
+  rows.delete(id);
+  if (focused) find("past-title").focus();
 }
 
-function words(status: api.JobStatus): string {
-  return status.status === "processing" ? "Being made" : state(status);
+/** The same for one that is known to be gone, so that there are fewer of its kind. */
+export function removed(id: string): void {
+  forget(id);
+  void refresh();
 }
 
-/** Pictures need the key as much as all else does, so that an address alone would not do. */
-async function thumbnail(id: string, place: HTMLElement): Promise<void> {
+/** Asks for a page on somebody's behalf: they are told where it fails. */
+async function ask(after: string | undefined, show: (page: api.JobList) => void): Promise<void> {
   try {
-    const url = URL.createObjectURL(await api.file(id, "preview"));
-    const picture = make("img", { src: url, alt: "" });
-    picture.addEventListener("load", () => URL.revokeObjectURL(url));
-    place.replaceChildren(picture);
-  } catch {
-    // A job may have been asked for no preview, and an old one may have been cleaned away.
+    await question((status) => api.jobs(status, PAGE, after), show);
+  } catch (error) {
+    askIfRefused(error);
+    say(failed, message(error));
+    again.hidden = false;
   }
 }
 
-async function confirm(status: api.JobStatus, from: HTMLElement): Promise<void> {
-  say(
-    find("delete-text"),
-    !ended(status)
-      ? "It is still being made. Deleting ends that."
-      : "It leaves this list. Its files stay in the storage for as long as that keeps them.",
-  );
-  dialog.returnValue = "";
-  dialog.showModal();
-  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
-  if (dialog.returnValue !== "delete") return from.focus();
+/** Asks for a page, and has it shown unless something else was asked for meanwhile. */
+async function question(page: (status: string) => Promise<api.JobList>, show: (page: api.JobList) => void): Promise<void> {
+  const number = ++asked;
+  awaits = true;
+  list.setAttribute("aria-busy", "true");
   try {
-    await api.remove(status.id);
-    document.getElementById(rowId(status.id))?.remove();
-    listed.delete(status.id);
-    deleted(status.id);
-    showEmpty();
+    const answer = await page(wanted());
+    if (number !== asked) return;
+    show(answer);
+    count(answer);
+    tell();
+    say(failed, "");
+    again.hidden = true;
+  } catch (error) {
+    if (number === asked) throw error;
+  } finally {
+    if (number === asked) {
+      awaits = false;
+      list.removeAttribute("aria-busy");
+      if (missed) void refresh();
+      missed = false;
+    }
+  }
+}
+
+function row(status: api.JobStatus): Row {
+  const made = new Row(status);
+  rows.set(status.id, made);
+  made.mark(status.id === shown?.id);
+  made.open.addEventListener("click", () => opened(status.id));
+  made.remove.addEventListener("click", () => void busy(made.remove, () => remove(made)));
+  return made;
+}
+
+async function remove(row: Row): Promise<void> {
+  try {
+    if (!(await actions.confirmed(row.status))) return row.remove.focus();
+    deleted(row.status.id);
     find("past-title").focus();
   } catch (error) {
+    askIfRefused(error);
     say(failed, message(error));
   }
 }
 
-
-function showEmpty(): void {
-  find("past-empty").hidden = list.childElementCount > 0;
+function wanted(): string {
+  return new FormData(filter).get("status") as string;
 }
 
-function rowId(id: string): string {
-  return `row-${id}`;
+/** Says beside each choice of the filter how many jobs it lets through. */
+function count({ totals }: api.JobList): void {
+  const all = Object.values(totals).reduce((sum, count) => sum + count, 0);
+  for (const choice of filter.querySelectorAll<HTMLInputElement>("[name=status]")) {
+    const words = choice.nextElementSibling as HTMLElement;
+    words.dataset["words"] ??= words.textContent;
+    say(words, `${words.dataset["words"]} ${choice.value ? totals[choice.value as api.Status] : all}`);
+  }
+}
+
+function tell(): void {
+  more.hidden = !cursor;
+  say(state, rows.size ? "" : wanted() ? "None of them." : "None yet.");
 }

@@ -8,18 +8,25 @@ import * as jobs from "./jobs";
 import * as keys from "./keys";
 
 form.start(({ id }) => open(id));
-jobs.start(open, asset.forget);
+jobs.start(open, (id) => {
+  asset.forget(id);
+  jobs.removed(id);
+});
+asset.start(jobs.update, jobs.removed);
 keys.start(() => void begin());
 
 if (api.key.get()) void begin();
 else keys.ask();
 
+/** Asks for all that a key opens: at the start, and when there is another one. */
 async function begin(): Promise<void> {
+  const id = asset.current() ?? location.hash.slice(1);
+  if (id) void asset.show(id);
   await Promise.all([jobs.load(), api.health().then(form.available, () => {})]);
 }
 
 function open(id: string): void {
-  void asset.show(id, jobs.update);
+  void asset.show(id);
   const title = find("job-title");
   title.focus({ preventScroll: true });
   title.scrollIntoView({ block: "nearest" });

@@ -9,32 +9,50 @@ import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
 const STEP = Math.PI / 16;
 
 /** Degrees that the shorter side of the view sees. */
-const ANGLE = 45;
+const ANGLE = 38;
 
-/** Shows the GLB in `place`. The returned function ends it and frees what it held. */
-export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => void> {
+/** How near and far the eye may be, in radii of the model. */
+const NEAREST = 1.2;
+const FARTHEST = 8;
+
+/**
+ * Shows the GLB in `place`; `turning` lets it turn by itself, or rest. The returned function ends it and frees what it held.
+ *
+ * A frame is drawn only when it differs from the last one: a model that rests costs no battery.
+ */
+export async function show(place: HTMLElement, glb: ArrayBuffer, turning: HTMLButtonElement): Promise<() => void> {
   const { scene: model } = await new GLTFLoader().parseAsync(glb, "");
   const renderer = new WebGLRenderer({ antialias: true, alpha: true });
-  const canvas = renderer.domElement;
-  canvas.tabIndex = 0;
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "The asset in 3D. Arrow keys turn it, plus and minus zoom.");
+  const canvas = canvasOf(renderer);
   place.replaceChildren(canvas);
 
   const camera = new PerspectiveCamera(ANGLE, 1, 0.01, 100);
+  camera.position.set(0, 1.3, 2.75);
   const scene = lit(centred(model));
   const controls = new OrbitControls(camera, canvas);
   controls.enablePan = false;
-  controls.minDistance = 1.2;
-  controls.maxDistance = 8;
-  controls.autoRotate = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-  camera.position.set(0, 0.9, 2.6);
-  controls.addEventListener("start", () => (controls.autoRotate = false));
+  controls.minDistance = NEAREST;
+  controls.maxDistance = FARTHEST;
+  controls.autoRotateSpeed = 1.5;
+
+  let stale = true;
+  const ended = new AbortController();
+  const { signal } = ended;
+  const turn = (on: boolean) => {
+    controls.autoRotate = on;
+    turning.setAttribute("aria-pressed", String(on));
+  };
+  turn(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+  turning.addEventListener("click", () => turn(!controls.autoRotate), { signal });
+  controls.addEventListener("start", () => turn(false));
+  controls.addEventListener("change", () => (stale = true));
+  canvas.addEventListener("webglcontextrestored", () => (stale = true), { signal });
   canvas.addEventListener("keydown", (event) => {
-    if (!turn(camera, event.key)) return;
-    controls.autoRotate = false;
+    if (!move(camera, event.key)) return;
+    turn(false);
+    stale = true;
     event.preventDefault();
-  });
+  }, { signal });
 
   const resized = new ResizeObserver(() => {
     const { clientWidth: width, clientHeight: height } = place;
@@ -44,13 +62,17 @@ export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => 
     camera.updateProjectionMatrix();
     renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
     renderer.setSize(width, height);
+    stale = true;
   });
   resized.observe(place);
   renderer.setAnimationLoop(() => {
     controls.update();
+    if (!stale) return;
+    stale = false;
     renderer.render(scene, camera);
   });
   return () => {
+    ended.abort();
     renderer.setAnimationLoop(null);
     resized.disconnect();
     controls.dispose();
@@ -59,6 +81,16 @@ export async function show(place: HTMLElement, glb: ArrayBuffer): Promise<() => 
     renderer.forceContextLoss();
     canvas.remove();
   };
+}
+
+function canvasOf(renderer: WebGLRenderer): HTMLCanvasElement {
+  const canvas = renderer.domElement;
+  canvas.tabIndex = 0;
+  // Screen readers pass the arrow keys on to an application alone.
+  canvas.setAttribute("role", "application");
+  canvas.setAttribute("aria-roledescription", "3D model");
+  canvas.setAttribute("aria-label", "The asset in 3D. Arrow keys turn it, plus and minus zoom.");
+  return canvas;
 }
 
 /** Degrees that the height of the view sees: more where it is narrow, so that the model fits its width. */
@@ -86,27 +118,26 @@ function lit(model: Object3D): Scene {
 }
 
 /** Moves the camera around the origin; whether `key` is one that does. */
-function turn(camera: PerspectiveCamera, key: string): boolean {
+function move(camera: PerspectiveCamera, key: string): boolean {
   const place = camera.position;
   const up = new Vector3(0, 1, 0);
   const side = new Vector3().crossVectors(place, up).normalize();
-  const tilted = (angle: number) => place.clone().applyAxisAngle(side, angle);
   const tilt = (angle: number) => {
-    const next = tilted(angle);
+    const next = place.clone().applyAxisAngle(side, angle);
     if (Math.abs(next.y) < next.length() * 0.98) place.copy(next);
   };
-  const zoom = (factor: number) => place.setLength(Math.min(8, Math.max(1.2, place.length() * factor)));
+  const zoom = (factor: number) => place.setLength(Math.min(FARTHEST, Math.max(NEAREST, place.length() * factor)));
   const moves: Record<string, () => unknown> = {
     ArrowLeft: () => place.applyAxisAngle(up, -STEP),
     ArrowRight: () => place.applyAxisAngle(up, STEP),
     ArrowUp: () => tilt(STEP),
     ArrowDown: () => tilt(-STEP),
     "+": () => zoom(0.85),
+    "=": () => zoom(0.85),
     "-": () => zoom(1.18),
   };
-  const move = moves[key];
-  move?.();
-  return move !== undefined;
+  moves[key]?.();
+  return key in moves;
 }
 
 function free(model: Object3D): void {

@@ -1,0 +1,71 @@
+// What can be done with the job that is shown: end it, try it again, delete it.
+import * as api from "./api";
+import { busy, find, say } from "./dom";
+import { ended } from "./words";
+
+const cancel = find<HTMLButtonElement>("cancel");
+const retry = find<HTMLButtonElement>("retry");
+const remove = find<HTMLButtonElement>("delete");
+const dialog = find<HTMLDialogElement>("delete-dialog");
+
+/** Hears what became of it. */
+export interface Listener {
+  changed(id: string): void;
+  deleted(id: string): void;
+  failed(error: unknown): void;
+}
+
+let job: api.JobStatus | undefined;
+
+export function start(listener: Listener): void {
+  const act = (button: HTMLButtonElement, action: (job: api.JobStatus) => Promise<void>) =>
+    button.addEventListener("click", () => {
+      const at = job;
+      if (at) void busy(button, () => action(at)).catch(listener.failed);
+    });
+  act(cancel, async ({ id }) => {
+    await api.cancel(id);
+    listener.changed(id);
+  });
+  act(retry, async ({ id }) => {
+    const { status } = await api.retry(id);
+    if (status === "failed") throw new Error("It is going to be tried again, but that has not begun. Look again in a minute.");
+    listener.changed(id);
+  });
+  act(remove, async (at) => {
+    if (await confirmed(at)) listener.deleted(at.id);
+    else remove.focus();
+  });
+}
+
+/** Offers what can be done with a job in this state. */
+export function show(status: api.JobStatus): void {
+  job = status;
+  offer([...(ended(status) ? [remove] : [cancel]), ...(status.status === "failed" ? [retry] : [])]);
+}
+
+export function clear(): void {
+  job = undefined;
+  offer([]);
+}
+
+function offer(buttons: HTMLButtonElement[]): void {
+  const focused = document.activeElement;
+  for (const button of [cancel, retry, remove]) button.hidden = !buttons.includes(button);
+  // Who pressed a button that is gone now is not to lose their place.
+  if (focused instanceof HTMLButtonElement && focused.hidden) find("job-title").focus();
+}
+
+/** Asks whether to delete a job, and does so; whether it is gone. */
+export async function confirmed(status: api.JobStatus): Promise<boolean> {
+  say(
+    find("delete-text"),
+    ended(status) ? "Its files cannot be fetched any more." : "It is still being made. Deleting ends that.",
+  );
+  dialog.returnValue = "";
+  dialog.showModal();
+  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+  if (dialog.returnValue !== "delete") return false;
+  await api.remove(status.id);
+  return true;
+}

@@ -1,0 +1,107 @@
+// What a job made: its model to turn, and its files to keep.
+import * as api from "./api";
+import { busy, find, make, message, say, size } from "./dom";
+import { askIfRefused } from "./keys";
+
+const viewer = find("viewer");
+const state = find("viewer-state");
+const help = find("viewer-help");
+const versions = find("versions");
+const downloads = find<HTMLUListElement>("downloads");
+
+let endView: (() => void) | undefined;
+
+/** Shows the model, and offers all files. */
+export async function show(job: api.Job, signal: AbortSignal): Promise<void> {
+  const files = job.outputs.filter(({ format }) => format !== "manifest");
+  const buttons = files.map((file) => download(`${label(file, files)} (${size(file.bytes)})`, file.url));
+  const all = download("All files (ZIP)", api.result(job.id, "zip"));
+  downloads.replaceChildren(...[...buttons, all].map((button) => make("li", {}, button)));
+  const models = files.filter(({ format }) => format === "glb");
+  offerVersions(models, signal);
+  const [first] = models;
+  if (first) await turn(first, job, signal);
+}
+
+export function clear(): void {
+  endView?.();
+  endView = undefined;
+  viewer.replaceChildren();
+  viewer.hidden = help.hidden = versions.hidden = true;
+  say(state, "");
+  downloads.replaceChildren();
+}
+
+/** A job may have made several models; one is shown. */
+function offerVersions(models: api.Output[], signal: AbortSignal): void {
+  versions.hidden = models.length < 2;
+  const choices = models.map((model, place) => {
+    const choice = make("input", { type: "radio", name: "version", checked: place === 0 });
+    choice.addEventListener("change", () => void turn(model, undefined, signal));
+    return make("label", {}, choice, ` ${place + 1}`);
+  });
+  versions.replaceChildren(make("legend", { textContent: "Version" }), ...choices);
+}
+
+/** Shows a model, and until it has come its picture. */
+async function turn(model: api.Output, job: api.Job | undefined, signal: AbortSignal): Promise<void> {
+  endView?.();
+  endView = undefined;
+  viewer.hidden = false;
+  const loading = (bytes: number) => say(state, `Loading the model: ${Math.floor((bytes / model.bytes) * 10) * 10} % of ${size(model.bytes)}`);
+  loading(0);
+  if (job) void picture(job, signal);
+  try {
+    const [view, file] = await Promise.all([import("./viewer"), api.file(model.url, loading)]);
+    const bytes = await file.arrayBuffer();
+    if (signal.aborted) return;
+    const end = await view.show(viewer, bytes, find<HTMLButtonElement>("turning"));
+    if (signal.aborted) return end();
+    endView = end;
+    help.hidden = false;
+    say(state, "");
+  } catch (error) {
+    if (signal.aborted) return;
+    askIfRefused(error);
+    viewer.hidden = !viewer.childElementCount;
+    say(state, `The model cannot be shown here, but it can be downloaded: ${message(error)}`);
+  }
+}
+
+async function picture(job: api.Job, signal: AbortSignal): Promise<void> {
+  const preview = job.outputs.find(({ format }) => format === "preview");
+  const file = preview && (await api.file(preview.url).catch(() => undefined));
+  if (!file || signal.aborted || viewer.childElementCount) return;
+  const shown = make("img", { src: URL.createObjectURL(file), alt: "Picture of the asset" });
+  shown.addEventListener("load", () => URL.revokeObjectURL(shown.src));
+  viewer.replaceChildren(shown);
+}
+
+/** A format, and which version of the asset has it where there are several. */
+function label(file: api.Output, files: api.Output[]): string {
+  const name = file.format === "preview" ? "Picture" : file.format.toUpperCase();
+  const versions = files.filter(({ format }) => format === file.format);
+  return versions.length > 1 ? `${name} ${versions.indexOf(file) + 1}` : name;
+}
+
+/** A link could not send the key, so a button fetches the file and saves it. */
+function download(label: string, url: string): HTMLButtonElement {
+  const button = make("button", { type: "button", textContent: label });
+  button.addEventListener("click", () => void busy(button, async () => {
+    try {
+      save(await api.file(url, (read) => say(button, `${label}, ${size(read)}`)));
+    } catch (error) {
+      askIfRefused(error);
+      say(find("job-error"), message(error));
+    } finally {
+      say(button, label);
+    }
+  }));
+  return button;
+}
+
+function save(file: File): void {
+  const url = URL.createObjectURL(file);
+  make("a", { href: url, download: file.name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
