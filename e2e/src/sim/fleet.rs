@@ -11,9 +11,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use trellis_crds::EXIT_FAULTY;
 use trellis_telemetry::Health;
-use trellis_worker_core::{Ended, Identity, Metrics, Pace, Worker, serve};
+use trellis_worker_core::{Ended, Engine, Identity, Metrics, Pace, Worker, serve};
 
-use super::Player;
 use crate::kubelet;
 
 /// Runs a worker for each worker pod of a namespace that is ready, in this process. Ends when dropped.
@@ -25,8 +24,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Runs workers whose clients are clones of `client`.
-    pub fn start(client: Client, namespace: &str, engine: Player, pace: Pace) -> Self {
+    /// Runs workers whose clients are clones of `client`, and whose engines are clones of `engine`.
+    pub fn start(client: Client, namespace: &str, engine: impl Engine + Clone, pace: Pace) -> Self {
         let mut task = JoinSet::new();
         task.spawn(follow(Crew { client, namespace: namespace.into(), engine, pace }));
         Self { _task: task }
@@ -35,10 +34,10 @@ impl Fleet {
 
 /// What all workers have in common.
 #[derive(Clone)]
-struct Crew {
+struct Crew<E> {
     client: Client,
     namespace: String,
-    engine: Player,
+    engine: E,
     pace: Pace,
 }
 
@@ -48,7 +47,7 @@ struct Running {
     task: AbortHandle,
 }
 
-async fn follow(crew: Crew) {
+async fn follow<E: Engine + Clone>(crew: Crew<E>) {
     let pods: Api<Pod> = Api::namespaced(crew.client.clone(), &crew.namespace);
     let config = watcher::Config::default().labels("app.kubernetes.io/component=worker");
     let mut changes = watcher(pods, config).default_backoff().boxed();
@@ -68,7 +67,12 @@ async fn follow(crew: Crew) {
     }
 }
 
-fn observe(crew: &Crew, pod: &Pod, workers: &mut HashMap<String, Running>, tasks: &mut JoinSet<()>) {
+fn observe<E: Engine + Clone>(
+    crew: &Crew<E>,
+    pod: &Pod,
+    workers: &mut HashMap<String, Running>,
+    tasks: &mut JoinSet<()>,
+) {
     let uid = pod.uid().unwrap_or_default();
     if pod.metadata.deletion_timestamp.is_some() {
         if let Some(worker) = workers.get(&uid) {
@@ -93,7 +97,12 @@ fn max_jobs(pod: &Pod) -> Option<u32> {
     variable.value.as_ref()?.parse().ok().filter(|&most| most > 0)
 }
 
-async fn run(crew: Crew, identity: Identity, max_jobs: Option<u32>, shutdown: CancellationToken) {
+async fn run<E: Engine>(
+    crew: Crew<E>,
+    identity: Identity,
+    max_jobs: Option<u32>,
+    shutdown: CancellationToken,
+) {
     let name = identity.pod_name.clone();
     let metrics = Metrics::new(&prometheus::Registry::new()).expect("a new registry has no metrics");
     let Crew { client, namespace, engine, pace } = crew;
