@@ -23,6 +23,7 @@ use crate::problem::{Code, Problem};
 use crate::request::Places;
 use crate::settings::Settings;
 use crate::settings::policy::Policy;
+use crate::webhooks::Webhooks;
 use crate::{limits, openapi, routes, ui};
 
 /// What handlers share.
@@ -46,6 +47,8 @@ pub(crate) struct App {
     pub inputs: Inputs,
     /// Where results come from.
     pub storage: Storage,
+    /// Who is told what becomes of jobs.
+    pub webhooks: Webhooks,
     /// Whether the stores are filled.
     pub health: Health,
     /// Cancelled when the service is to stop: what waits for changes ends then.
@@ -103,6 +106,7 @@ mod tests {
     use crate::auth::keys::Key;
     use crate::jobs::archive::Archive;
     use crate::request::PLACES;
+    use crate::webhooks::WebhookSettings;
 
     /// A service that has read nothing yet, and the keys of five users for it. Kubernetes answers nothing.
     fn starting() -> (Router, Vec<String>) {
@@ -117,8 +121,10 @@ mod tests {
         let (_, keys) = watch::channel(Arc::new(Keys { keys: entries }));
         let storage = Storage::new(trellis_storage::Settings::default());
         let archive = Archive::new(storage.clone(), None);
+        let client = Client::new(silent, "default");
+        let webhooks = Webhooks::new(client.clone(), WebhookSettings::default(), &Registry::new()).unwrap();
         let (pools, _) = kube::runtime::reflector::store();
-        let (jobs, _) = Jobs::watch(Client::new(silent, "default"), archive, pools.clone(), "trellis".into());
+        let (jobs, _) = Jobs::watch(client, archive, pools.clone(), "trellis".into());
         let settings = Settings::new("keys.yaml".into(), "gs://bucket/inputs".into(), "trellis".into());
         let base = settings.input_uri.parse().unwrap();
         let inputs =
@@ -135,6 +141,7 @@ mod tests {
             places: Arc::default(),
             inputs,
             storage,
+            webhooks,
             health: Health::default(),
             stopping: CancellationToken::new(),
         };

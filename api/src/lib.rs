@@ -19,6 +19,7 @@ mod rules;
 mod serve;
 mod settings;
 mod ui;
+mod webhooks;
 
 pub use auth::keys::{Key, Keys, KeysError};
 pub use auth::scopes::{Scope, Scopes};
@@ -27,3 +28,4 @@ pub use openapi::document;
 pub use serve::{Listeners, ServeError, TlsError, serve};
 pub use settings::Settings;
 pub use settings::policy::PolicyError;
+pub use webhooks::{MasterSecrets, SecretError, UserSecret, WebhookError, WebhookSettings};

@@ -2,11 +2,12 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Parser;
 use tokio::net::TcpListener;
-use trellis_api::{CleanSettings, Key, Keys, Listeners, Scope, Settings};
+use trellis_api::{CleanSettings, Key, Keys, Listeners, MasterSecrets, Scope, Settings};
 use trellis_telemetry::Traces;
 
 /// REST facade over GenerationJobs.
@@ -27,6 +28,8 @@ enum Command {
     CleanStorage(CleanStorage),
     /// Makes an API key: prints the key, once, on standard error and its entry for the keys file on standard output.
     HashKey(HashKey),
+    /// Prints what a receiver checks webhooks with: of the jobs of a user of the API, or of those that kubectl makes in a namespace.
+    WebhookSecret(WebhookSecret),
     /// Prints the OpenAPI document, from which clients, the web page among them, get their types.
     Openapi,
 }
@@ -74,9 +77,23 @@ struct HashKey {
     expires: Option<k8s_openapi::jiff::Timestamp>,
 }
 
+#[derive(Debug, clap::Args)]
+struct WebhookSecret {
+    /// The file with the secret that webhooks are signed with.
+    #[arg(long, env = "WEBHOOK_SECRET_FILE")]
+    webhook_secret_file: PathBuf,
+    /// The namespace of the jobs.
+    #[arg(long)]
+    namespace: String,
+    /// The user whose API key makes the jobs; those that do not come over REST where left out.
+    #[arg(long, default_value = "")]
+    user: String,
+}
+
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Some(Command::HashKey(wanted)) => hash_key(wanted),
+        Some(Command::WebhookSecret(wanted)) => webhook_secret(&wanted),
         Some(Command::Openapi) => Ok(writeln!(std::io::stdout(), "{}", trellis_api::document())?),
         Some(Command::CleanStorage(wanted)) => clean_storage(wanted),
         Some(Command::Serve(serve)) => run(serve),
@@ -96,6 +113,14 @@ fn hash_key(HashKey { user, namespace, id, scopes, expires }: HashKey) -> anyhow
     let file = serde_yaml::to_string(&Keys { keys: vec![entry] })?;
     writeln!(std::io::stderr(), "The key, shown only now: {key}")?;
     write!(std::io::stdout(), "{file}")?;
+    Ok(())
+}
+
+fn webhook_secret(wanted: &WebhookSecret) -> anyhow::Result<()> {
+    let secrets = MasterSecrets::read(&wanted.webhook_secret_file)?;
+    for secret in secrets.of(&wanted.namespace, &wanted.user).first() {
+        writeln!(std::io::stdout(), "{}", secret.to_text())?;
+    }
     Ok(())
 }
 

@@ -31,6 +31,7 @@ use crate::routes;
     tags(
         (name = "generate", description = "Ask for an asset"),
         (name = "jobs", description = "Follow a job and fetch what it made"),
+        (name = "webhooks", description = "Be told what becomes of a job"),
         (name = "service", description = "The service itself"),
     ),
     servers((url = "/", description = "The server that serves this document")),

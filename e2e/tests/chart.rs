@@ -120,21 +120,25 @@ impl Installation {
         Ok(Self { server, client, namespace })
     }
 
-    fn service_account(&self) -> String {
-        format!("{}-worker", self.namespace.name())
+    fn service_account(&self, part: &str) -> String {
+        format!("{}-{part}", self.namespace.name())
     }
 
     /// Creates a worker's pod; nothing runs it.
     async fn pod(&self, name: &str) -> Result<Pod> {
         let pod = serde_json::from_value(json!({
             "metadata": { "name": name },
-            "spec": { "serviceAccountName": self.service_account(), "containers": [{ "name": "worker", "image": "worker" }] },
+            "spec": { "serviceAccountName": self.service_account("worker"), "containers": [{ "name": "worker", "image": "worker" }] },
         }))?;
         Ok(self.namespace.api().create(&PostParams::default(), &pod).await?)
     }
 
     /// A client with a token of the workers' service account, bound to `pod` where one is given.
     async fn worker(&self, pod: Option<&Pod>) -> Result<Client> {
+        self.client_of("worker", pod).await
+    }
+
+    async fn client_of(&self, part: &str, pod: Option<&Pod>) -> Result<Client> {
         let bound_object_ref = pod.map(|pod| BoundObjectReference {
             api_version: Some("v1".to_owned()),
             kind: Some("Pod".to_owned()),
@@ -146,8 +150,9 @@ impl Installation {
             ..TokenRequest::default()
         };
         let accounts: Api<ServiceAccount> = self.namespace.api();
-        let issued =
-            accounts.create_token_request(&self.service_account(), &PostParams::default(), &request).await?;
+        let issued = accounts
+            .create_token_request(&self.service_account(part), &PostParams::default(), &request)
+            .await?;
         let token = issued.status.context("no token was issued")?.token;
 
         let kubeconfig = Kubeconfig::read_from(self.server.kubeconfig())?;
@@ -278,6 +283,8 @@ async fn a_worker_reports_on_its_own_job_and_on_no_other() -> Result<()> {
     expect_refusal(write(&jobs, "mine", released).await, "only the operator changes status.assignment")?;
     let failed = json!({ "phase": "Failed" });
     expect_refusal(write(&jobs, "mine", failed).await, "may set the phase Completed, no other")?;
+    let told = json!({ "webhook": told() });
+    expect_refusal(write(&jobs, "mine", told).await, "only the API says what webhooks were told")?;
     let counted = json!({ "failures": 1 });
     expect_refusal(write(&jobs, "mine", counted).await, "only the operator counts status.failures")?;
     let no_other = "adds the entry of its own attempt to status.attempts, and no other";
@@ -295,6 +302,62 @@ async fn a_worker_reports_on_its_own_job_and_on_no_other() -> Result<()> {
     expect_refusal(write(&jobs, "mine", attempts(&[own.clone(), own])).await, "keeps the earlier entries")?;
     expect_refusal(write(&jobs, "mine", attempts(&[succeeded(1, "image-a")])).await, no_other)?;
     installation.namespace.delete().await
+}
+
+/// What the API writes down of a webhook.
+fn told() -> Value {
+    json!({ "deliveries": [{ "event": "completed", "id": "1", "time": TIME, "state": "Delivered", "attempts": 1 }] })
+}
+
+#[tokio::test]
+async fn the_api_writes_down_what_webhooks_were_told_and_nothing_else_of_a_status() -> Result<()> {
+    let installation = Installation::create().await?;
+    installation.assigned_job("cup", "image-a", "1").await?;
+    let jobs = installation.jobs(&installation.client_of("api", None).await?);
+    let patch = async |status: Value| {
+        let patch = Patch::Merge(json!({ "status": status }));
+        jobs.patch_status("cup", &PatchParams::default(), &patch).await
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // Each time another one: what changes nothing is let through.
+    for percent in (0..100).cycle() {
+        match patch(progress(percent)).await {
+            Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => break,
+            other if Instant::now() > deadline => bail!("the policy was not enforced within 30 s: {other:?}"),
+            _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    patch(json!({ "webhook": told() })).await.context("what webhooks were told")?;
+    for forged in [
+        json!({ "phase": "Completed" }),
+        json!({ "assignment": null }),
+        json!({ "failures": 1 }),
+        json!({ "outputs": [{ "format": "glb", "uri": "gs://b/x", "bytes": 1, "sha256": "" }] }),
+        json!({ "webhook": null, "seed": 7 }),
+    ] {
+        expect_refusal(patch(forged).await, "the API writes status.webhook, and nothing else")?;
+    }
+    installation.namespace.delete().await
+}
+
+/// A field that the policy leaves out could be forged.
+#[test]
+fn the_apis_policy_names_every_field_of_a_status() -> Result<()> {
+    let chart = render("policy", &[])?;
+    let policy = chart
+        .split("---")
+        .find(|object| {
+            object.contains("kind: ValidatingAdmissionPolicy\n") && object.contains("name: policy-api\n")
+        })
+        .context("no policy")?;
+    let [jobs, _] = trellis_crds::definitions();
+    let fields = &serde_json::to_value(jobs)?["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+        ["status"]["properties"];
+    for field in fields.as_object().context("the status has no fields")?.keys() {
+        let same = format!("object.?status.?{field} == oldObject.?status.?{field}");
+        assert_eq!(policy.contains(&same), field != "webhook", "{field}");
+    }
+    Ok(())
 }
 
 /// What a worker that an input took over could try with a job that it has.

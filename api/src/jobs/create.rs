@@ -16,6 +16,7 @@ use crate::limits::quotas::{Admission, QuotaError};
 use crate::pools::{self, PoolError, Wanted};
 use crate::request::{Generate, IdempotencyKey};
 use crate::rules;
+use crate::webhooks::WebhookRefused;
 
 /// Why no job was made of a request.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub(crate) enum CreateError {
     /// Its files cannot be had.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// Its webhook cannot be told anything.
+    #[error(transparent)]
+    Webhook(#[from] WebhookRefused),
     /// Whether its Idempotency-Key was used before cannot be found out.
     #[error(transparent)]
     Before(JobError),
@@ -63,6 +67,9 @@ pub(crate) async fn create(
     let violations = rules::check(&build::draft(request));
     if !violations.is_empty() {
         return Err(CreateError::Rules(violations));
+    }
+    if let Some(webhook) = &request.options.webhook {
+        app.webhooks.check(&webhook.url)?;
     }
     // Before the first reading there seems to be no pool.
     app.health.ready().map_err(ClusterError::Unavailable)?;

@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
-use trellis_crds::{FailureReason, GenerationJob, InputKind, OutputFile, Phase, conditions};
+use trellis_crds::{
+    DeliveryState, FailureReason, GenerationJob, InputKind, OutputFile, Phase, Webhook, WebhookDelivery,
+    WebhookEvent, WebhookStatus, conditions,
+};
 use utoipa::ToSchema;
 
 use super::page::Totals;
@@ -230,8 +233,48 @@ pub(crate) struct Job {
     pub timings: Vec<Timing>,
     /// The most memory of the worker's GPU, or without one of the worker, that was held meanwhile.
     pub peak_memory_bytes: Option<i64>,
+    /// Who is told what becomes of it, and what they were told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookView>,
     /// Where to go on.
     pub links: Links,
+}
+
+/// Who is told what becomes of a job, and what they were told.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WebhookView {
+    /// The address that messages go to.
+    pub url: String,
+    /// What is told: `start`, `progress`, `completed`, `failed`, `cancelled`.
+    #[schema(value_type = Vec<crate::request::WebhookEvent>)]
+    pub events: Vec<WebhookEvent>,
+    /// What became of each message but those of progress.
+    pub deliveries: Vec<DeliveryView>,
+}
+
+/// What became of a message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeliveryView {
+    /// What it tells.
+    #[schema(value_type = crate::request::WebhookEvent)]
+    pub event: WebhookEvent,
+    /// Its `webhook-id`.
+    pub id: String,
+    /// `pending`, `delivered`, or `dead`: it was given up.
+    pub state: &'static str,
+    /// How many times it was tried.
+    pub attempts: i32,
+    /// When it was tried last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_attempt_at: Option<Timestamp>,
+    /// When it is tried next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// A file that a job made.
@@ -335,6 +378,7 @@ impl From<&GenerationJob> for Job {
                 .map(|timing| Timing { stage: timing.stage, milliseconds: timing.milliseconds })
                 .collect(),
             peak_memory_bytes: status.peak_memory_bytes,
+            webhook: spec.webhook.as_ref().map(|webhook| told(webhook, status.webhook.unwrap_or_default())),
             links: links(job),
         }
     }
@@ -347,6 +391,30 @@ impl From<trellis_crds::JobError> for JobError {
             reason: error.code,
             message: error.message,
             retryable: error.retryable,
+        }
+    }
+}
+
+fn told(webhook: &Webhook, status: WebhookStatus) -> WebhookView {
+    let deliveries = status.deliveries.into_iter().map(DeliveryView::from).collect();
+    WebhookView { url: webhook.url.clone(), events: webhook.events.clone(), deliveries }
+}
+
+impl From<WebhookDelivery> for DeliveryView {
+    fn from(delivery: WebhookDelivery) -> Self {
+        let state = match delivery.state {
+            DeliveryState::Pending => "pending",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Dead => "dead",
+        };
+        Self {
+            event: delivery.event,
+            id: delivery.id,
+            state,
+            attempts: delivery.attempts,
+            last_attempt_at: delivery.last_attempt_time.map(|time| time.0),
+            next_attempt_at: delivery.next_attempt_time.map(|time| time.0),
+            message: delivery.message,
         }
     }
 }

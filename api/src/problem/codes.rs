@@ -45,6 +45,7 @@ codes! {
     ScopeMissing = "scope_missing", FORBIDDEN, "The key may not do this";
     NotFound = "not_found", NOT_FOUND, "There is nothing at this path";
     JobNotFound = "job_not_found", NOT_FOUND, "You have no such job";
+    WebhooksOff = "webhooks_off", NOT_FOUND, "This installation sends no webhooks";
     FormatNotFound = "format_not_found", NOT_FOUND, "The job has no file of this format";
     ResultGone = "result_gone", NOT_FOUND, "The job's file is no longer in storage";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "The path does not take this method";
@@ -53,6 +54,7 @@ codes! {
     JobCancelled = "job_cancelled", CONFLICT, "The job was cancelled and has no result";
     JobEnded = "job_ended", CONFLICT, "The job has ended already";
     JobNotFailed = "job_not_failed", CONFLICT, "The job cannot be tried again";
+    NoWebhook = "no_webhook", CONFLICT, "The job has no webhook to tell";
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body's media type is not taken here";
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "The file has no such bytes";

@@ -17,6 +17,7 @@ use crate::jobs::result::ResultError;
 use crate::jobs::view::{FailureCode, Status};
 use crate::pools::PoolError;
 use crate::request::{RequestError, pointer};
+use crate::webhooks::{RedeliverError, WebhookRefused};
 
 impl From<Unauthenticated> for Problem {
     fn from(error: Unauthenticated) -> Self {
@@ -144,6 +145,7 @@ impl From<CreateError> for Problem {
             }
             CreateError::Pool(error) => error.into(),
             CreateError::Input(error) => error.into(),
+            CreateError::Webhook(error) => error.into(),
             CreateError::Cluster(ClusterError::NotFound) => {
                 internal("the namespace of the API key, or the definition of GenerationJob, is missing")
             }
@@ -168,6 +170,27 @@ impl From<OrderError> for Problem {
             OrderError::OnlyRecord => {
                 Self { job_status: Some(Status::Failed), ..Self::new(Code::JobNotFailed, detail) }
             }
+        }
+    }
+}
+
+impl From<WebhookRefused> for Problem {
+    fn from(error: WebhookRefused) -> Self {
+        let pointer = match error {
+            WebhookRefused::Off => "/webhook",
+            WebhookRefused::Address(_) => "/webhook/url",
+        };
+        Self::field(Code::InvalidRequest, pointer, error.to_string())
+    }
+}
+
+impl From<RedeliverError> for Problem {
+    fn from(error: RedeliverError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RedeliverError::NotEnded => Self::new(Code::JobNotFinished, detail),
+            RedeliverError::Nothing => Self::new(Code::NoWebhook, detail),
+            RedeliverError::Cluster(error) => error.into(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod health;
 mod jobs;
 mod orders;
 mod result;
+mod webhooks;
 
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,5 +28,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(orders::cancel))
         .routes(routes!(orders::retry))
         .routes(routes!(result::get))
+        .routes(routes!(webhooks::redeliver))
+        .routes(routes!(webhooks::secret))
         .routes(routes!(health::health))
 }

@@ -34,6 +34,7 @@ use crate::middleware::Requests;
 use crate::reload;
 use crate::settings::Settings;
 use crate::settings::policy::{Policy, PolicyError};
+use crate::webhooks::{WebhookError, Webhooks};
 
 pub use tls::TlsError;
 
@@ -61,6 +62,9 @@ pub enum ServeError {
     /// `OUTPUT_URI` is no address of a storage.
     #[error("OUTPUT_URI: {0}")]
     OutputUri(#[source] trellis_storage::Error),
+    /// Webhooks cannot be set up.
+    #[error(transparent)]
+    Webhooks(#[from] WebhookError),
     /// TLS for image URLs, or for the keys of tokens, cannot be set up.
     #[error("cannot set up TLS for https:// addresses: {0}")]
     Https(String),
@@ -100,25 +104,42 @@ pub async fn serve(
     let registry = trellis_telemetry::registry("trellis-api", env!("CARGO_PKG_VERSION"))?;
     let requests = Requests::register(&registry)?;
     let limit = connections::Limit::register(settings.max_connections, &registry)?;
+    let webhooks = Webhooks::new(client.clone(), settings.webhooks.clone(), &registry)?;
+    let lease_namespace = settings.pool_namespace.clone();
     let mut background = JoinSet::new();
     let tls = tls(&settings, &mut background).await?;
-    let app = start(settings, client, &mut background)?;
+    let app = start(settings, client, webhooks, &mut background)?;
     let metrics = trellis_telemetry::serve(listeners.metrics, registry, app.health.clone(), pending::<()>());
     background.spawn(async move { _ = metrics.await });
-    let followers = app.stopping.clone();
+    let stopping = app.stopping.clone();
+    let mut sender = JoinSet::new();
+    sender.spawn(app.webhooks.run(lease_namespace, stopping.clone()));
     let router = app::router(app, requests);
 
     let handle = Handle::<SocketAddr>::new();
     let server = connections::serve(listeners.api, router, handle.clone(), limit, tls);
-    tokio::select! {
-        result = server => Ok(result?),
+    let sender_failed = async {
+        sender.join_next().await;
+        // Told to stop, it may well be done before the server is.
+        if stopping.is_cancelled() {
+            pending::<()>().await;
+        }
+    };
+    let served = tokio::select! {
+        result = server => result.map_err(ServeError::from),
         Some(_) = background.join_next() => Err(ServeError::Ended),
-        () = async { shutdown.await; followers.cancel(); handle.graceful_shutdown(None); tokio::time::sleep(DRAIN).await } => {
+        () = sender_failed => Err(ServeError::Ended),
+        () = async { shutdown.await; stopping.cancel(); handle.graceful_shutdown(None); tokio::time::sleep(DRAIN).await } => {
             tracing::warn!("requests were cut off that were still under way {} s after the shutdown began", DRAIN.as_secs());
             handle.shutdown();
             Ok(())
         }
+    };
+    if stopping.is_cancelled() {
+        // What webhooks were told is written down, and another replica goes on.
+        let _ = tokio::time::timeout(DRAIN, sender.join_next()).await;
     }
+    served
 }
 
 async fn tls(settings: &Settings, background: &mut JoinSet<()>) -> Result<Option<RustlsConfig>, TlsError> {
@@ -131,7 +152,12 @@ async fn tls(settings: &Settings, background: &mut JoinSet<()>) -> Result<Option
 }
 
 /// The application; what keeps it up to date goes into `background`, and none of it ends by itself.
-fn start(settings: Settings, client: Client, background: &mut JoinSet<()>) -> Result<App, ServeError> {
+fn start(
+    settings: Settings,
+    client: Client,
+    webhooks: Webhooks,
+    background: &mut JoinSet<()>,
+) -> Result<App, ServeError> {
     let input_uri: ObjectUri = settings.input_uri.parse().map_err(ServeError::InputUri)?;
     let output_uri = settings.output_uri.as_deref().map(str::parse::<ObjectUri>).transpose();
     let output_uri = output_uri.map_err(ServeError::OutputUri)?;
@@ -166,7 +192,20 @@ fn start(settings: Settings, client: Client, background: &mut JoinSet<()>) -> Re
     let settings = Arc::new(settings);
     let places = Arc::default();
     let stopping = CancellationToken::new();
-    Ok(App { settings, keys, policy, quotas, jobs, pools, places, inputs, storage, health, stopping })
+    Ok(App {
+        settings,
+        keys,
+        policy,
+        quotas,
+        jobs,
+        pools,
+        places,
+        inputs,
+        storage,
+        webhooks,
+        health,
+        stopping,
+    })
 }
 
 /// The settings file; without one, settings that stay empty.

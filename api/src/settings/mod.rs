@@ -4,6 +4,8 @@ pub(crate) mod policy;
 
 use std::path::PathBuf;
 
+use crate::webhooks::WebhookSettings;
+
 /// What the server needs to know. `--help` is the manual.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
@@ -53,6 +55,10 @@ pub struct Settings {
     /// How many connections may be open at a time; further ones are closed at once.
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
+
+    /// How webhooks are sent.
+    #[command(flatten)]
+    pub webhooks: WebhookSettings,
 }
 
 impl Settings {
@@ -71,6 +77,7 @@ impl Settings {
             tls_cert: None,
             tls_key: None,
             max_connections: 10_000,
+            webhooks: WebhookSettings::default(),
         }
     }
 

@@ -18,3 +18,4 @@ mod rules;
 mod scopes;
 mod service;
 mod tokens;
+mod webhooks;

@@ -38,6 +38,8 @@ async fn the_service_describes_itself() {
             "/api/v1/jobs/{id}/result",
             "/api/v1/jobs/{id}/retry",
             "/api/v1/jobs/{id}/status",
+            "/api/v1/jobs/{id}/webhook/redeliver",
+            "/api/v1/webhook-secret",
         ]
     );
     let health = body(service.get("/api/v1/health").send().await.unwrap(), StatusCode::OK).await;

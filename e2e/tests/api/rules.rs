@@ -145,7 +145,7 @@ fn valid_requests() -> Vec<Value> {
         json!({"deadlines": {"queue_seconds": 31_536_000, "start_seconds": 86_400, "run_seconds": 604_800}}),
         json!({"ttl_seconds_after_finished": 0, "ttl_seconds_after_failed": 31_536_000}),
         json!({"webhook": {"url": "https://example.com/hooks?from=trellis"}}),
-        json!({"webhook": {"url": "https://a", "events": ["start", "progress", "completed", "failed", "cancelled"]}}),
+        json!({"webhook": {"url": "https://a.example", "events": ["start", "progress", "completed", "failed", "cancelled"]}}),
         json!({"multi_image_mode": "multidiffusion", "when_failing": "queue"}),
         json!({"quality": null, "seed": null, "sampling": null, "webhook": null}),
     ]

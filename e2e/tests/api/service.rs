@@ -1,6 +1,6 @@
 //! A running service for one test, and what tests say to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::Api;
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use trellis_api::{Key, Keys, Listeners, Settings};
+use trellis_api::{Key, Keys, Listeners, Settings, WebhookSettings};
 use trellis_crds::{GenerationJob, InputKind, WorkerPool};
 use trellis_e2e::{ApiServer, Namespace, install_crds};
 
@@ -64,6 +64,12 @@ impl Service {
         let mut settings = Settings {
             output_uri: Some(format!("file://{}", folder.path().join("outputs").display())),
             max_image_bytes: 1 << 20,
+            webhooks: WebhookSettings {
+                secret_file: Some(write_webhook_secret(folder.path())),
+                // Other tests' jobs are on the same API server.
+                namespaces: vec![namespace.name().to_owned()],
+                ..WebhookSettings::default()
+            },
             ..Settings::new(keys, inputs, namespace.name().to_owned())
         };
         change(&mut settings, folder.path());
@@ -173,7 +179,7 @@ impl Service {
     }
 }
 
-async fn listen() -> TcpListener {
+pub(crate) async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
@@ -199,6 +205,13 @@ pub(crate) fn write_keys(path: &Path, namespace: &str) -> [String; 2] {
         ["alice", "bob"].map(|user| Key::generate(user.into(), user.into(), namespace.into()).unwrap());
     std::fs::write(path, serde_yaml::to_string(&Keys { keys: vec![a, b] }).unwrap()).unwrap();
     [alice, bob]
+}
+
+/// Writes the secret that webhooks are signed with, and returns its file.
+pub(crate) fn write_webhook_secret(folder: &Path) -> PathBuf {
+    let path = folder.join("webhook-secret");
+    std::fs::write(&path, "0123456789abcdef0123456789abcdef").unwrap();
+    path
 }
 
 pub(crate) fn photo() -> Value {

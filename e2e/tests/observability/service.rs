@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant};
-use trellis_api::{Key, Keys, Listeners, ServeError, Settings};
+use trellis_api::{Key, Keys, Listeners, ServeError, Settings, WebhookSettings};
 
 use crate::fixture::Fixture;
 
@@ -31,7 +31,9 @@ impl Service {
         std::fs::write(folder.path().join("keys.yaml"), serde_yaml::to_string(&Keys { keys: vec![entry] })?)?;
         let keys = folder.path().join("keys.yaml");
         let inputs = format!("file://{}", folder.path().join("inputs").display());
-        let settings = Settings::new(keys, inputs, fixture.namespace.name().to_owned());
+        let namespace = fixture.namespace.name().to_owned();
+        let webhooks = WebhookSettings { namespaces: vec![namespace.clone()], ..WebhookSettings::default() };
+        let settings = Settings { webhooks, ..Settings::new(keys, inputs, namespace) };
         let listen = async || TcpListener::bind("127.0.0.1:0").await;
         let listeners = Listeners { api: listen().await?, metrics: listen().await? };
         let url = format!("http://{}", listeners.api.local_addr()?);

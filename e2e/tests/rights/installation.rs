@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use trellis_api::{CleanSettings, Key, Keys, Listeners, clean_storage};
+use trellis_api::{CleanSettings, Key, Keys, Listeners, WebhookSettings, clean_storage};
 use trellis_crds::{GenerationJob, WorkerPool, labels};
 use trellis_e2e::chart::{apply, render};
 use trellis_e2e::{ApiServer, AuditEvent, Namespace, install_crds, operator_settings};
@@ -236,7 +236,14 @@ async fn api(tokens: &Tokens, folder: &TempDir, listener: TcpListener) -> Result
     let client = tokens.client("api", None).await?;
     let keys = folder.path().join("keys.yaml");
     let inputs = format!("file://{}", folder.path().join("inputs").display());
-    let settings = trellis_api::Settings::new(keys, inputs, tokens.namespace.name().to_owned());
+    let webhooks = WebhookSettings {
+        lease: format!("{}-webhooks", tokens.account("api")),
+        ..WebhookSettings::default()
+    };
+    let settings = trellis_api::Settings {
+        webhooks,
+        ..trellis_api::Settings::new(keys, inputs, tokens.namespace.name().to_owned())
+    };
     let listeners = Listeners { api: listener, metrics: TcpListener::bind("127.0.0.1:0").await? };
     Ok(Program::start(|stopped| async move {
         Ok(trellis_api::serve(listeners, settings, client, async { _ = stopped.await }).await?)

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use reqwest::StatusCode;
 use serde_json::json;
-use trellis_crds::{Phase, labels};
+use trellis_crds::{DeliveryState, GenerationJob, Phase, labels};
 
 use grants::{Rights, asked, granted};
 use installation::{Installation, Scope};
@@ -42,6 +42,10 @@ async fn use_everything(installation: &Installation) -> Result<()> {
     // One that waits for as long as it is held back, so that it can be cancelled.
     installation.create_job_over_rest("gj-7zzzzzzzzzzzzzzzzzzzzzzzzy", json!({"suspend": true})).await?;
     installation.post("/api/v1/jobs/gj-7zzzzzzzzzzzzzzzzzzzzzzzzy/cancel").await?;
+    // A webhook that nobody sends, of which two events tell.
+    let webhook = json!({"url": "https://example.com/", "events": ["start", "completed"]});
+    installation.create_job("told", json!({ "webhook": webhook })).await?;
+    installation.job("told", "given up on its webhook", |job| has_given_up(job) == 2).await?;
     installation.clean().await?;
     // A job whose time to live is over.
     installation.create_job("brief", json!({"ttlSecondsAfterFinished": 1})).await?;
@@ -57,6 +61,13 @@ async fn use_everything(installation: &Installation) -> Result<()> {
     installation.no_pods().await?;
     installation.jobs().delete("broken", &DeleteParams::default()).await?;
     Ok(())
+}
+
+/// How many of the job's messages were given up.
+fn has_given_up(job: &GenerationJob) -> usize {
+    let webhook = job.status.as_ref().and_then(|status| status.webhook.as_ref());
+    let deliveries = webhook.map(|webhook| webhook.deliveries.as_slice()).unwrap_or_default();
+    deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Dead).count()
 }
 
 #[tokio::test]

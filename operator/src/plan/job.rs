@@ -19,6 +19,8 @@ const MOMENT: SignedDuration = SignedDuration::from_secs(1);
 const UNEXPLAINED: usize = 2;
 /// How many attempts in a row may end soon and not count before the next one has to wait.
 const AT_ONCE: usize = 5;
+/// How long a job that is to be deleted is kept for its webhook, from when it ended: longer than its sender tries.
+const TO_BE_TOLD: SignedDuration = SignedDuration::from_hours(24);
 /// The schema's limit for an attempt's message.
 const ATTEMPT_MESSAGE: usize = 1024;
 /// The schema's limit for an error's message.
@@ -97,7 +99,7 @@ fn finished(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timest
     let failed = status.phase == Some(Phase::Failed);
     match dead_letter(job).filter(|_| failed) {
         Some(labels::DEAD_LETTER_RETRY) => return Decision::Revive,
-        _ if at.is_surplus => return Decision::Delete,
+        _ if at.is_surplus => return delete(job, status, at, now),
         None if failed => return Decision::DeadLetter,
         _ => {}
     }
@@ -108,7 +110,14 @@ fn finished(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timest
     let seconds = if failed { job.spec().ttl_seconds_after_failed.or(finished) } else { finished };
     let Some(seconds) = seconds else { return Decision::Settled };
     let end = seconds_after(ended(job, status, at), seconds);
-    if now >= end { Decision::Delete } else { Decision::Idle { until: Some(end) } }
+    if now >= end { delete(job, status, at, now) } else { Decision::Idle { until: Some(end) } }
+}
+
+/// Deletes the job, but lets its webhook be told first, for a while.
+fn delete(job: &Job, status: &GenerationJobStatus, at: &Situation, now: Timestamp) -> Decision {
+    let told = job.object.undelivered_webhook_messages().is_empty();
+    let end = after(ended(job, status, at), TO_BE_TOLD);
+    if told || now >= end { Decision::Delete } else { Decision::Idle { until: Some(end) } }
 }
 
 /// What the job's label as failed for good says.

@@ -12,7 +12,8 @@ use proptest::sample::select;
 use serde_json::json;
 use trellis_crds::conditions::reason;
 use trellis_crds::{
-    Assignment, Attempt, FailureReason, GenerationJob, GenerationJobStatus, Outcome, Phase, labels,
+    Assignment, Attempt, FailureReason, GenerationJob, GenerationJobStatus, Outcome, Phase, WebhookStatus,
+    labels,
 };
 
 use super::*;
@@ -328,6 +329,39 @@ fn failures_may_be_kept_longer_than_results() {
     }
 }
 
+/// What the webhook was told of how the job ended.
+fn told(state: &str) -> Option<WebhookStatus> {
+    let delivery = json!({"event": "completed", "id": "1", "time": "2026-01-01T00:00:00.000000Z", "state": state, "attempts": 1});
+    serde_json::from_value(json!({ "deliveries": [delivery] })).unwrap()
+}
+
+#[test]
+fn a_job_is_not_deleted_before_its_webhook_was_told_but_for_a_day_at_most() {
+    let webhook = json!({"url": "https://a.example"});
+    let mut object = object(json!({"ttlSecondsAfterFinished": 60, "webhook": webhook}));
+    object.status = Some(GenerationJobStatus {
+        phase: Some(Phase::Completed),
+        observed_generation: Some(1),
+        completion_time: Some(MicroTime(start())),
+        ..GenerationJobStatus::default()
+    });
+    let decide = |webhook: Option<WebhookStatus>, is_surplus, now| {
+        let mut object = object.clone();
+        object.status.as_mut().unwrap().webhook = webhook;
+        let ended = Job::new(object).unwrap().condensed();
+        job(&ended, &Situation { is_surplus, ..waits_for_workers() }, now)
+    };
+    let (over, day) = (seconds_after(start(), 60), seconds_after(start(), 86_400));
+    for (webhook, is_told) in
+        [(None, false), (told("Pending"), false), (told("Delivered"), true), (told("Dead"), true)]
+    {
+        let expected = if is_told { Decision::Delete } else { Decision::Idle { until: Some(day) } };
+        assert_eq!(decide(webhook.clone(), false, over), expected, "{webhook:?}");
+        assert_eq!(decide(webhook.clone(), true, start()), expected, "surplus, {webhook:?}");
+        assert_eq!(decide(webhook.clone(), false, day), Decision::Delete, "{webhook:?}");
+    }
+}
+
 #[test]
 fn a_cancelled_attempt_stays_on_record() {
     let mut object = object(json!({"cancel": true}));
@@ -410,8 +444,13 @@ proptest! {
         ttl in (of(0..200), of(0..200)),
         surplus in any::<bool>(),
         passed in 0..300,
+        webhook in of(of(select(vec!["Pending", "Delivered", "Dead"]))),
     ) {
-        let mut object = object(json!({"ttlSecondsAfterFinished": ttl.0, "ttlSecondsAfterFailed": ttl.1}));
+        let mut status = status;
+        status.webhook = webhook.flatten().and_then(told);
+        let webhook = webhook.map(|_| json!({"url": "https://a.example"}));
+        let spec = json!({"ttlSecondsAfterFinished": ttl.0, "ttlSecondsAfterFailed": ttl.1, "webhook": webhook});
+        let mut object = object(spec);
         object.metadata.labels = label.map(|label| [(labels::DEAD_LETTER.into(), label.into())].into());
         object.status = Some(status);
         let whole = Job::new(object).unwrap();

@@ -47,11 +47,17 @@ impl Job {
         };
         object.spec.input = Input::default();
         object.spec.output = Output::default();
+        if object.undelivered_webhook_messages().is_empty() {
+            object.spec.webhook = None;
+        }
         if let Some(status) = &mut object.status {
             status.conditions = Vec::new();
             status.outputs = Vec::new();
             status.timings = Vec::new();
             status.error = None;
+            if object.spec.webhook.is_none() {
+                status.webhook = None;
+            }
             // The number of the last one tells which are new, should the job be tried again.
             let last = status.attempts.pop().map(|last| Attempt { message: None, ..last });
             status.attempts = last.into_iter().collect();
