@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The root of the source tree.
 pub fn source() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in a folder of the workspace")
+    Path::new(env!("TRELLIS_SOURCES"))
 }
 
 /// The folder for everything that is built or downloaded once and kept:

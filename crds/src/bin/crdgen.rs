@@ -47,7 +47,7 @@ fn check() -> Result<(), String> {
 
 /// Every generated file with its content.
 fn files() -> Result<Vec<(PathBuf, String)>, String> {
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let project = Path::new(env!("TRELLIS_SOURCES"));
     let mut files = Vec::new();
     for crd in trellis_crds::definitions() {
         let name = format!("{}.yaml", crd.spec.names.plural);

@@ -8,7 +8,7 @@ use safetensors::SafeTensors;
 use trellis_asset::Gaussians;
 use trellis_asset::formats::ply::{self, Axes};
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../pipeline/tests/golden/09_slat_decoder_gs");
+const FIXTURE: &str = concat!(env!("TRELLIS_SOURCES"), "worker/pipeline/tests/golden/09_slat_decoder_gs");
 /// Numbers of a Gaussian in the file.
 const COLUMNS: usize = 17;
 

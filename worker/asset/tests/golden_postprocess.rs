@@ -56,8 +56,8 @@ fn farthest(from: &Mesh, to: &Mesh) -> f32 {
 
 #[test]
 fn simplification_keeps_as_many_faces_as_the_reference_and_stays_as_close_to_the_surface() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../pipeline/tests/golden/13_postprocess/outputs.safetensors");
+    let path = Path::new(env!("TRELLIS_SOURCES"))
+        .join("worker/pipeline/tests/golden/13_postprocess/outputs.safetensors");
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let (input, theirs) = (surface(&file, "mesh"), surface(&file, "simplified90"));

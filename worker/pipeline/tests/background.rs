@@ -12,7 +12,7 @@ use trellis::Error;
 use trellis::background::BackgroundRemover;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/background").join(name)
+    Path::new(env!("TRELLIS_SOURCES")).join("worker/pipeline/tests/background").join(name)
 }
 
 fn photo(name: &str) -> RgbaImage {

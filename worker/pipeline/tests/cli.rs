@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/15_end2end");
+const FIXTURE: &str = concat!(env!("TRELLIS_SOURCES"), "worker/pipeline/tests/golden/15_end2end");
 
 fn trellis(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trellis"));
@@ -76,7 +76,7 @@ fn model_with_u2net() -> tempfile::TempDir {
 }
 
 fn background(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/background").join(name)
+    Path::new(env!("TRELLIS_SOURCES")).join("worker/pipeline/tests/background").join(name)
 }
 
 #[test]

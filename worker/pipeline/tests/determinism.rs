@@ -13,10 +13,11 @@ use trellis::pipeline::{Input, LoadOptions, Options, Request};
 /// What is made of the example photo in a process that starts out with `threads` threads.
 fn generated_with(threads: i32) -> Mesh {
     tch::set_num_threads(threads);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("TRELLIS_SOURCES"));
     let options = LoadOptions { device: DeviceChoice::Cpu, ..LoadOptions::default() };
-    let pipeline = Pipeline::load(&root.join("tests/golden/15_end2end/model"), options).unwrap();
-    let photo = std::fs::read(root.join("../../examples/photo/photo.png")).unwrap();
+    let pipeline =
+        Pipeline::load(&root.join("worker/pipeline/tests/golden/15_end2end/model"), options).unwrap();
+    let photo = std::fs::read(root.join("examples/photo/photo.png")).unwrap();
     let photo = trellis::image::decode(&photo).unwrap();
     let request = Request { input: Input::Images(vec![photo]), options: Options::default() };
     let assets = pipeline.generate(&request, &mut |_| ControlFlow::Continue(())).unwrap();

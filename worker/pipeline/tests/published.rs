@@ -10,7 +10,7 @@ use trellis::dinov2::DinoV2;
 use trellis::weights::{Checkpoint, Placement, TensorFile};
 
 fn file(model: &str, name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published").join(model).join(name)
+    Path::new(env!("TRELLIS_SOURCES")).join("worker/pipeline/tests/published").join(model).join(name)
 }
 
 fn checkpoint(model: &str) -> Checkpoint {

@@ -44,7 +44,7 @@ fn text(prompt: &str, seed: u64) -> Request {
 }
 
 fn photo() -> RgbaImage {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/15_end2end/input.png");
+    let path = Path::new(env!("TRELLIS_SOURCES")).join("worker/pipeline/tests/golden/15_end2end/input.png");
     trellis::image::decode(&std::fs::read(path).unwrap()).unwrap()
 }
 

@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A folder of the fixtures of the model.
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("pipeline/tests/golden/15_end2end").join(name)
+    Path::new(env!("TRELLIS_SOURCES")).join("worker/pipeline/tests/golden/15_end2end").join(name)
 }
 
 /// The worker, which stores files in `folder`; what a test is about is still to be set.

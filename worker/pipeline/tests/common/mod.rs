@@ -43,8 +43,10 @@ struct Tolerance {
 impl Stage {
     /// Opens the stage in folder `name`, or says that it is skipped.
     pub fn open(name: &str) -> Option<Self> {
-        let root = std::env::var_os("TRELLIS_GOLDEN")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"), PathBuf::from);
+        let root = std::env::var_os("TRELLIS_GOLDEN").map_or_else(
+            || Path::new(env!("TRELLIS_SOURCES")).join("worker/pipeline/tests/golden"),
+            PathBuf::from,
+        );
         assert!(root.is_dir(), "no fixtures at {}: set TRELLIS_GOLDEN to a folder of them", root.display());
         let folder = root.join(name);
         if !folder.is_dir() {
