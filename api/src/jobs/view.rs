@@ -185,6 +185,7 @@ pub(crate) struct JobError {
 /// Why a job failed, as far as it makes a difference to whoever asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the codes of the table of problems, letter by letter")]
 pub(crate) enum FailureCode {
     /// Its input cannot become an asset.
     JobInputRefused,
