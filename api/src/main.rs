@@ -118,7 +118,7 @@ fn hash_key(HashKey { user, namespace, id, scopes, expires }: HashKey) -> anyhow
 
 fn webhook_secret(wanted: &WebhookSecret) -> anyhow::Result<()> {
     let secrets = MasterSecrets::read(&wanted.webhook_secret_file)?;
-    for secret in secrets.of(&wanted.namespace, &wanted.user).first() {
+    if let Some(secret) = secrets.of(&wanted.namespace, &wanted.user).first() {
         writeln!(std::io::stdout(), "{}", secret.to_text())?;
     }
     Ok(())
