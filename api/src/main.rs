@@ -22,7 +22,7 @@ struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Serves the API.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Deletes from the storage what nobody will ask for any more: what attempts that were cut off left, images of jobs that are gone, and, where
     /// asked to, old results. Says of each object why.
     CleanStorage(CleanStorage),
@@ -96,7 +96,7 @@ fn main() -> anyhow::Result<()> {
         Some(Command::WebhookSecret(wanted)) => webhook_secret(&wanted),
         Some(Command::Openapi) => Ok(writeln!(std::io::stdout(), "{}", trellis_api::document())?),
         Some(Command::CleanStorage(wanted)) => clean_storage(wanted),
-        Some(Command::Serve(serve)) => run(serve),
+        Some(Command::Serve(serve)) => run(*serve),
         // In a pod all settings come from the environment.
         None => run(Serve::parse_from(["trellis-api"])),
     }

@@ -34,7 +34,7 @@ pub(crate) async fn run(name: &str, site: &Site) {
         tokio::time::timeout(DEADLINE, ended(node)).await.expect("the walk does not end");
     let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{said}");
-    println!("{said}");
+    eprintln!("{said}");
 }
 
 /// The folder of the npm packages that `package-lock.json` pins, installed once, outside of the source tree.
