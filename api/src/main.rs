@@ -131,8 +131,16 @@ async fn clean_storage(CleanStorage { settings, log_level }: CleanStorage) -> an
     Ok(trellis_api::clean_storage(&settings, client, &mut std::io::stdout()).await?)
 }
 
-#[tokio::main]
-async fn run(serve: Serve) -> anyhow::Result<()> {
+/// The stack of each thread. The rules of a job are read and evaluated by recursion, and an upload lies deep in the calls that lead to it: the
+/// usual 2 MiB were too few for a program that was built without optimisation.
+const STACK: usize = 8 << 20;
+
+fn run(serve: Serve) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build();
+    runtime.context("cannot start the threads of the program")?.block_on(serve_until_told(serve))
+}
+
+async fn serve_until_told(serve: Serve) -> anyhow::Result<()> {
     let _logging = trellis_telemetry::init_logs("trellis-api", &serve.log_level)?;
     let traces = Traces::from_environment("trellis-api")?;
     let shutdown = trellis_telemetry::shutdown_signal()?;
