@@ -8,6 +8,7 @@ use axum::{Extension, Json};
 use kube::ResourceExt as _;
 use trellis_crds::GenerationJob;
 use trellis_telemetry::TraceParent;
+use utoipa::{IntoParams, IntoResponses};
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -20,6 +21,40 @@ use crate::request::{
     self, Body, IdempotencyKey, ImageForm, ImageTo3d, Limits, Prefer, TextTo3d, Variant, VariantForm,
 };
 
+/// The headers that every request for an asset may have. For the description alone: `IdempotencyKey` and `Prefer` read them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "for the description alone")]
+struct Headers {
+    /// Your own name for this request
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$")]
+    idempotency_key: Option<String>,
+    /// `wait=N`: answer when the job has ended, or after N seconds, 1 to 60
+    #[param(rename = "Prefer", example = "wait=30")]
+    prefer: Option<String>,
+}
+
+/// The answers to a request of which a job was made.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "for the description alone")]
+enum Made {
+    #[response(
+        status = 200,
+        description = "The job has ended, within the time that the request preferred to wait",
+        headers(("Preference-Applied" = String, description = "How long the answer would have waited")),
+    )]
+    Ended(Job),
+    #[response(
+        status = 202,
+        description = "The job was accepted",
+        headers(
+            ("Location" = String, description = "The job's path"),
+            ("Preference-Applied" = Option<String>, description = "How long the answer waited, where it was to wait"),
+        ),
+    )]
+    Accepted(JobResponse),
+}
+
 /// Make an asset from images
 ///
 /// From one image, or from several of the same object. They are checked before the answer. Sending the request again with the same
@@ -28,10 +63,7 @@ use crate::request::{
     post,
     path = "/api/v1/generate/image-to-3d",
     tag = "generate",
-    params(
-        ("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 1 to 60", example = "wait=30"),
-    ),
+    params(Headers),
     request_body(content(
         (ImageTo3d = "application/json", examples(
             ("One image" = (value = json!({"image_url": "https://example.com/cup.png", "output_formats": ["glb"], "quality": "balanced", "seed": 42}))),
@@ -42,14 +74,7 @@ use crate::request::{
         (ImageForm = "multipart/form-data"),
     )),
     responses(
-        (status = 200, description = "The job has ended, within the time that the request preferred to wait", body = Job,
-            headers(("Preference-Applied" = String, description = "How long the answer would have waited"))),
-        (status = 202, description = "The job was accepted", body = JobResponse,
-            headers(
-                ("Location" = String, description = "The job's path"),
-                ("Preference-Applied" = Option<String>, description = "How long the answer waited, where it was to wait"),
-            )),
-        Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
+        Made, Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -70,23 +95,13 @@ pub(crate) async fn image_to_3d(
     post,
     path = "/api/v1/generate/text-to-3d",
     tag = "generate",
-    params(
-        ("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 1 to 60", example = "wait=30"),
-    ),
+    params(Headers),
     request_body(content = TextTo3d, examples(
         ("A description" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "output_formats": ["glb"]}))),
         ("Four to choose from" = (value = json!({"prompt": "a wooden treasure chest with iron bands", "samples": 4, "quality": "fast", "seed": 7}))),
     )),
     responses(
-        (status = 200, description = "The job has ended, within the time that the request preferred to wait", body = Job,
-            headers(("Preference-Applied" = String, description = "How long the answer would have waited"))),
-        (status = 202, description = "The job was accepted", body = JobResponse,
-            headers(
-                ("Location" = String, description = "The job's path"),
-                ("Preference-Applied" = Option<String>, description = "How long the answer waited, where it was to wait"),
-            )),
-        Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
+        Made, Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]
@@ -107,10 +122,7 @@ pub(crate) async fn text_to_3d(
     post,
     path = "/api/v1/generate/variant",
     tag = "generate",
-    params(
-        ("Idempotency-Key" = Option<String>, Header, description = "Your own name for this request", min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$"),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 1 to 60", example = "wait=30"),
-    ),
+    params(Headers),
     request_body(content(
         (Variant = "application/json", examples(
             ("A mesh in the request" = (value = json!({"prompt": "rusty iron", "mesh_base64": "diAwIDAgMAp2IDEgMCAwCnYgMCAxIDAKZiAxIDIgMwo=", "quality": "fast"}))),
@@ -119,14 +131,7 @@ pub(crate) async fn text_to_3d(
         (VariantForm = "multipart/form-data"),
     )),
     responses(
-        (status = 200, description = "The job has ended, within the time that the request preferred to wait", body = Job,
-            headers(("Preference-Applied" = String, description = "How long the answer would have waited"))),
-        (status = 202, description = "The job was accepted", body = JobResponse,
-            headers(
-                ("Location" = String, description = "The job's path"),
-                ("Preference-Applied" = Option<String>, description = "How long the answer waited, where it was to wait"),
-            )),
-        Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
+        Made, Problems<400>, Problems<401>, Problems<408>, Problems<413>, Problems<415>, Problems<422>, Problems<429>, Problems<500>, Problems<503>,
     ),
     security(("bearer" = []), ("api_key" = [])),
 )]

@@ -45,6 +45,19 @@ pub(crate) struct Listing {
     cursor: Option<Cursor>,
 }
 
+/// The headers by which a client hears only of changes. For the description alone: `Known` and `Prefer` read them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "for the description alone")]
+struct Changes {
+    /// An `ETag` from before: 304 if nothing has changed since
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+    /// With `If-None-Match`, `wait=N`: wait for a change, N seconds at most, 1 to 60
+    #[param(rename = "Prefer", example = "wait=30")]
+    prefer: Option<String>,
+}
+
 /// List your jobs
 ///
 /// The newest first: those that are in Kubernetes.
@@ -97,8 +110,7 @@ pub(crate) async fn list(
     operation_id = "get_job",
     params(
         ("id" = String, Path, description = "The job's id"),
-        ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 if nothing has changed since"),
-        ("Prefer" = Option<String>, Header, description = "With `If-None-Match`, `wait=N`: wait for a change, N seconds at most, 1 to 60", example = "wait=30"),
+        Changes,
     ),
     responses(
         (status = 200, description = "The job", body = Job,
@@ -133,8 +145,7 @@ pub(crate) async fn get(
     operation_id = "get_job_status",
     params(
         ("id" = String, Path, description = "The job's id"),
-        ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 if nothing has changed since"),
-        ("Prefer" = Option<String>, Header, description = "With `If-None-Match`, `wait=N`: wait for a change, N seconds at most, 1 to 60", example = "wait=30"),
+        Changes,
     ),
     responses(
         (status = 200, description = "How far it is", body = JobStatus,
