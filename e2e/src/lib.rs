@@ -9,6 +9,7 @@ mod control_plane;
 mod crds;
 pub mod demo;
 mod dump;
+mod exit;
 pub mod images;
 pub mod installation;
 pub mod kubelet;
@@ -28,5 +29,6 @@ pub use apiserver::{ApiServer, AuditEvent, AuditLog, AuditObject, AuditStatus, A
 pub use command::pipe;
 pub use crds::{install_crds, install_definitions};
 pub use dump::dump;
+pub use exit::exit;
 pub use namespace::{Namespace, in_namespace};
 pub use settings::operator_settings;
