@@ -34,7 +34,8 @@ impl Replica {
             .env("KUBECONFIG", server.kubeconfig())
             .env("LISTEN", free.to_string())
             .env("METRICS_LISTEN", "127.0.0.1:0")
-            .env("METRICS_LISTEN", "127.0.0.1:0")
+            // Other tests' jobs are on the same API server, and this program would answer for their webhooks.
+            .env("JOB_NAMESPACES", namespace.name())
             .env("API_KEYS_FILE", folder.join("keys.yaml"))
             .env("INPUT_URI", stored("inputs"))
             .env("OUTPUT_URI", stored("outputs"))
