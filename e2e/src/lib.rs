@@ -2,6 +2,7 @@
 
 mod apiserver;
 pub mod bench;
+mod bucket;
 pub mod chart;
 pub mod cluster;
 mod command;
@@ -26,6 +27,7 @@ pub mod tools;
 mod wait;
 
 pub use apiserver::{ApiServer, AuditEvent, AuditLog, AuditObject, AuditStatus, AuditUser};
+pub use bucket::EmulatedBucket;
 pub use command::pipe;
 pub use crds::{install_crds, install_definitions};
 pub use dump::dump;

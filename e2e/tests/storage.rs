@@ -1,64 +1,16 @@
 //! `gs://` against fake-gcs-server, and against a store that misbehaves.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep};
+use trellis_e2e::EmulatedBucket;
 use trellis_storage::{Error, Listed, ObjectUri, Settings, Storage, Stored};
 
-const BUCKET: &str = "trellis-tests";
-
-/// A running fake-gcs-server with one bucket, gone when dropped.
-struct Emulator {
-    process: Child,
-    address: String,
-}
-
-impl Emulator {
-    async fn start() -> Result<Self> {
-        let program = tokio::task::spawn_blocking(|| trellis_e2e::tools::path("fake-gcs-server")).await??;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let address = format!("127.0.0.1:{port}");
-        let process = Command::new(program)
-            .args(["-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-log-level", "error"])
-            .args(["-port", &port.to_string(), "-external-url", &format!("http://{address}")])
-            // The XML API, which lists and deletes, is served under this name alone.
-            .args(["-public-host", &address])
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot start fake-gcs-server")?;
-        let emulator = Self { process, address };
-        emulator.create_bucket().await?;
-        Ok(emulator)
-    }
-
-    async fn create_bucket(&self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let url = format!("http://{}/storage/v1/b?project=tests", self.address);
-        let client = reqwest::Client::new();
-        loop {
-            match client.post(&url).json(&serde_json::json!({ "name": BUCKET })).send().await {
-                Ok(response) => return Ok(response.error_for_status().map(drop)?),
-                Err(error) if Instant::now() > deadline => bail!("fake-gcs-server does not answer: {error}"),
-                Err(_) => sleep(Duration::from_millis(20)).await,
-            }
-        }
-    }
-
-    fn storage(&self) -> Storage {
-        storage_at(&self.address)
-    }
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn storage_of(bucket: &EmulatedBucket) -> Storage {
+    storage_at(bucket.host())
 }
 
 fn storage_at(address: &str) -> Storage {
@@ -66,13 +18,13 @@ fn storage_at(address: &str) -> Storage {
 }
 
 fn uri(name: &str) -> ObjectUri {
-    format!("gs://{BUCKET}/{name}").parse().expect("a valid address")
+    format!("{}/{name}", EmulatedBucket::URI).parse().expect("a valid address")
 }
 
 #[tokio::test]
 async fn objects_come_back_as_they_were_written() -> Result<()> {
-    let emulator = Emulator::start().await?;
-    let storage = emulator.storage();
+    let bucket = EmulatedBucket::start().await?;
+    let storage = storage_of(&bucket);
     // The last is above the size from which on the client would cut uploads into parts.
     let large: Vec<u8> = (0..20_u32 << 20).map(|i| (i % 251) as u8).collect();
     for (name, content) in
@@ -92,8 +44,8 @@ async fn objects_come_back_as_they_were_written() -> Result<()> {
 
 #[tokio::test]
 async fn a_part_of_an_object_is_read_alone() -> Result<()> {
-    let emulator = Emulator::start().await?;
-    let storage = emulator.storage();
+    let bucket = EmulatedBucket::start().await?;
+    let storage = storage_of(&bucket);
     let uri = uri("out/model.glb");
     storage.put(&uri, "0123456789".into(), "model/gltf-binary").await?;
     for (range, expected) in [(0..1, "0"), (3..7, "3456"), (9..10, "9"), (8..20, "89")] {
@@ -107,8 +59,8 @@ async fn a_part_of_an_object_is_read_alone() -> Result<()> {
 
 #[tokio::test]
 async fn what_was_written_is_listed_until_it_is_deleted() -> Result<()> {
-    let emulator = Emulator::start().await?;
-    let storage = emulator.storage();
+    let bucket = EmulatedBucket::start().await?;
+    let storage = storage_of(&bucket);
     for name in ["out/shop/a b/ü#1.glb", "out/shop/manifest.json", "outside", "other/x"] {
         storage.put(&uri(name), "abc".into(), "text/plain").await?;
     }
@@ -124,7 +76,7 @@ async fn what_was_written_is_listed_until_it_is_deleted() -> Result<()> {
     let [first, second] =
         ["out/shop/a b/ü#1.glb", "out/shop/manifest.json"].map(|name| uri(name).to_string());
     assert_eq!(names(uri("out")).await?, [first, second.clone()]);
-    assert_eq!(names(format!("gs://{BUCKET}").parse()?).await?.len(), 4);
+    assert_eq!(names(EmulatedBucket::URI.parse()?).await?.len(), 4);
     assert_eq!(names(uri("nothing")).await?, Vec::<String>::new());
 
     storage.delete(&uri("out/shop/a b/ü#1.glb")).await?;
@@ -150,8 +102,8 @@ async fn a_listing_that_is_refused_ends_with_that() -> Result<()> {
 
 #[tokio::test]
 async fn a_second_write_replaces_the_first() -> Result<()> {
-    let emulator = Emulator::start().await?;
-    let storage = emulator.storage();
+    let bucket = EmulatedBucket::start().await?;
+    let storage = storage_of(&bucket);
     for content in ["first", "second"] {
         storage.put(&uri("manifest.json"), content.into(), "application/json").await?;
     }
@@ -161,8 +113,8 @@ async fn a_second_write_replaces_the_first() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_not_there_or_too_large_is_named() -> Result<()> {
-    let emulator = Emulator::start().await?;
-    let storage = emulator.storage();
+    let bucket = EmulatedBucket::start().await?;
+    let storage = storage_of(&bucket);
     let missing = storage.get(&uri("missing"), 1).await;
     assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
     let bucket: ObjectUri = "gs://no-such-bucket/x".parse()?;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect is to end there")]
 
+mod buckets;
 mod cleanup;
 mod connections;
 mod follow;

@@ -6,11 +6,9 @@ use reqwest::StatusCode;
 use reqwest::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
 };
-use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use trellis_crds::InputKind;
 
-use crate::service::{Service, completed, problem};
+use crate::service::{Service, completed, output, problem};
 
 #[tokio::test]
 async fn a_part_of_a_result_is_sent_alone() {
@@ -61,10 +59,8 @@ async fn all_files_of_a_job_come_in_one() {
     let mut status = completed(service.folder.path(), &job, b"glTF");
     let preview = service.folder.path().join("outputs").join(job.folder_of_attempt(1)).join("preview.png");
     std::fs::write(&preview, b"png").unwrap();
-    status["outputs"].as_array_mut().unwrap().push(json!({
-        "format": "png", "uri": format!("file://{}", preview.display()), "bytes": 3,
-        "sha256": hex::encode(Sha256::digest(b"png")),
-    }));
+    let described = output("png", &format!("file://{}", preview.display()), b"png");
+    status["outputs"].as_array_mut().unwrap().push(described);
     service.set_status(&id, status).await;
 
     let path = format!("/api/v1/jobs/{id}/result?format=zip");

@@ -251,6 +251,17 @@ pub(crate) fn completed(folder: &Path, job: &GenerationJob, model: &[u8]) -> Val
     let path = folder.join("outputs").join(job.folder_of_attempt(1)).join("model.glb");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, model).unwrap();
+    completed_with(&[output("glb", &format!("file://{}", path.display()), model)])
+}
+
+/// What a worker reports of a file that it has written.
+pub(crate) fn output(format: &str, uri: &str, content: &[u8]) -> Value {
+    let sha256 = hex::encode(Sha256::digest(content));
+    json!({"format": format, "uri": uri, "bytes": content.len(), "sha256": sha256})
+}
+
+/// The status that a worker reports with these files.
+pub(crate) fn completed_with(outputs: &[Value]) -> Value {
     json!({
         "phase": "Completed",
         "assignment": {
@@ -259,12 +270,7 @@ pub(crate) fn completed(folder: &Path, job: &GenerationJob, model: &[u8]) -> Val
         "seed": 42,
         "startTime": "2026-11-24T07:00:00.000000Z",
         "completionTime": "2026-11-24T07:00:05.000000Z",
-        "outputs": [{
-            "format": "glb",
-            "uri": format!("file://{}", path.display()),
-            "bytes": model.len(),
-            "sha256": hex::encode(Sha256::digest(model)),
-        }],
+        "outputs": outputs,
         "timings": [{"stage": "sparse_structure", "milliseconds": 1200}],
     })
 }
