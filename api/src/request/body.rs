@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 use tokio::time::timeout;
 
+use super::object::Object;
 use super::{Body, Generate, RequestError};
 use crate::problem::FieldError;
 
@@ -81,7 +82,7 @@ async fn json<T: DeserializeOwned>(request: Request) -> Result<T, RequestError> 
         other => RequestError::Malformed(other.body_text()),
     })?;
     let mut json = serde_json::Deserializer::from_slice(&bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(refusal)?;
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(refusal)?;
     json.end().map_err(|error| RequestError::Malformed(error.to_string()))?;
     Ok(value)
 }

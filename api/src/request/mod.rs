@@ -6,6 +6,7 @@ mod error;
 mod form;
 mod generate;
 mod idempotency;
+mod object;
 mod options;
 mod place;
 mod prefer;

@@ -25,8 +25,10 @@ macro_rules! with_options {
             #[schema(minimum = 1, maximum = 4)]
             samples: Option<i32>,
             /// How the model samples.
+            #[serde(default, deserialize_with = "crate::request::object::object")]
             sampling: Option<Sampling>,
             /// How the mesh is finished.
+            #[serde(default, deserialize_with = "crate::request::object::object")]
             mesh: Option<Mesh>,
             /// The model by name, where it must be this one and no other.
             #[schema(min_length = 1, max_length = 128, example = "trellis-image-large")]
@@ -41,6 +43,7 @@ macro_rules! with_options {
             #[schema(minimum = 0, maximum = 20)]
             backoff_limit: Option<i32>,
             /// How long each part of the job may take.
+            #[serde(default, deserialize_with = "crate::request::object::object")]
             deadlines: Option<Deadlines>,
             /// When the job is deleted after it ended, in seconds. Its files stay. Never where left out.
             #[schema(minimum = 0, maximum = 31536000)]
@@ -49,6 +52,7 @@ macro_rules! with_options {
             #[schema(minimum = 0, maximum = 31536000)]
             ttl_seconds_after_failed: Option<i32>,
             /// Whom to tell of the job.
+            #[serde(default, deserialize_with = "crate::request::object::object")]
             webhook: Option<Webhook>,
             /// What to do while the workers for this input fail one after another (default `refuse`).
             when_failing: Option<WhenFailing>,
@@ -126,8 +130,10 @@ pub(crate) enum Quality {
 #[schema(example = json!({"sparse_structure": {"steps": 25, "cfg_strength": 7.5}, "structured_latent": {"steps": 25}}))]
 pub(crate) struct Sampling {
     /// The first stage: the coarse shape.
+    #[serde(default, deserialize_with = "crate::request::object::object")]
     pub sparse_structure: Option<Stage>,
     /// The second stage: fine shape and surface.
+    #[serde(default, deserialize_with = "crate::request::object::object")]
     pub structured_latent: Option<Stage>,
 }
 

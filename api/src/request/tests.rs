@@ -117,10 +117,18 @@ async fn a_wrong_field_is_named_by_pointer() {
         (r#""output_formats": ["glb", "fbx"]"#, "/output_formats/1"),
         (r#""webhook": {"uri": "https://example.com"}"#, "/webhook/uri"),
         (r#""deadlines": {"run_seconds": "1"}"#, "/deadlines/run_seconds"),
+        (r#""mesh": [0.9, 1024, true]"#, "/mesh"),
+        (r#""sampling": [null, null]"#, "/sampling"),
+        (r#""sampling": {"sparse_structure": [5, 7.5]}"#, "/sampling/sparse_structure"),
+        (r#""webhook": ["https://example.com", null]"#, "/webhook"),
+        (r#""deadlines": [1, 30, 1]"#, "/deadlines"),
     ] {
         let json = format!(r#"{{"image_url": "u", {fields}}}"#);
         assert_eq!(fault(from_json::<ImageTo3d>(&json).await).0, pointer);
     }
+    let list = r#"["a cup",null,null,null,null,null,null,null,null,null,null,null,null,null,null,null,null]"#;
+    let (pointer, detail) = fault(from_json::<TextTo3d>(list).await);
+    assert_eq!((pointer.as_str(), detail.as_str()), ("", "invalid type: sequence, expected an object"));
     let twice = [("prompt", None, "a"), ("prompt", None, "b")];
     assert_eq!(fault(from_form::<Variant>(&twice).await).0, "/prompt");
 }
