@@ -20,7 +20,7 @@ run = @cargo build --release --workspace --bin $(1) && $(CARGO_TARGET_DIR)/relea
 programs = @cargo build --release --workspace --bin trellis-api --bin trellis-operator --bin sim_workers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-golden lint fmt bench bench-cluster bench-operator bench-api load up down status images crds ui setup env
+.PHONY: help demo test test-faults test-golden lint fmt bench bench-cluster bench-operator bench-api load security up down status images crds ui setup env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ bench-api: setup ## time the REST API in front of an API server of its own (ARGU
 load: setup ## play a spike, a ramp and a soak on the REST API; fails where too much fails or takes too long (ARGUMENTS="--help")
 	$(programs)
 	$(call run,load) $(ARGUMENTS)
+
+security: setup ## attack the REST API with all there is, which takes some minutes
+	$(programs)
+	cargo test --release --workspace --test security -- --include-ignored
 
 up: setup ## start the local cluster
 	$(call run,cluster) up

@@ -24,6 +24,10 @@ pub struct RestSettings {
     pub keys: Vec<KeyEntry>,
     /// The namespace whose pools serve everyone.
     pub pool_namespace: String,
+    /// Its settings file.
+    pub config: Value,
+    /// What the secrets are made of that webhooks are signed with.
+    pub webhook_secret: String,
     /// What it logs.
     pub log_level: String,
 }
@@ -32,7 +36,13 @@ impl RestSettings {
     /// With a key for each of `users`, which has the user's name; all are of one namespace, whose pools they use.
     pub fn of(namespace: &str, users: &[impl AsRef<str>]) -> Self {
         let keys = users.iter().map(|user| KeyEntry::of(user.as_ref(), namespace)).collect();
-        Self { keys, pool_namespace: namespace.into(), log_level: "info".into() }
+        Self {
+            keys,
+            pool_namespace: namespace.into(),
+            config: json!({}),
+            webhook_secret: "0123456789abcdef0123456789abcdef".into(),
+            log_level: "info".into(),
+        }
     }
 }
 
@@ -83,14 +93,20 @@ impl Rest {
     pub async fn start(server: &ApiServer, settings: &RestSettings) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("trellis-rest-").tempdir()?;
         let keys = write_keys(&folder.path().join("keys.yaml"), &settings.keys)?;
+        std::fs::write(folder.path().join("config.yaml"), settings.config.to_string())?;
+        std::fs::write(folder.path().join("webhook-secret"), &settings.webhook_secret)?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut command = Command::new(program("trellis-api")?);
         command
             .env("KUBECONFIG", server.rest_kubeconfig())
             .env("API_KEYS_FILE", folder.path().join("keys.yaml"))
+            .env("CONFIG_FILE", folder.path().join("config.yaml"))
             .env("INPUT_URI", uri(folder.path(), "inputs"))
             .env("OUTPUT_URI", uri(folder.path(), "outputs"))
             .env("POOL_NAMESPACE", &settings.pool_namespace)
+            // Other services' jobs may be on the same API server, and this one would answer for their webhooks.
+            .env("JOB_NAMESPACES", &settings.pool_namespace)
+            .env("WEBHOOK_SECRET_FILE", folder.path().join("webhook-secret"))
             .env("LISTEN", address.to_string())
             .env("METRICS_LISTEN", "127.0.0.1:0")
             .env("LOG_LEVEL", &settings.log_level);
@@ -116,6 +132,11 @@ impl Rest {
     /// When there is none.
     pub fn key(&self, id: &str) -> &str {
         self.keys.get(id).expect("a key of the settings")
+    }
+
+    /// All API keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.values().map(String::as_str)
     }
 
     /// Where workers are to put what they make.

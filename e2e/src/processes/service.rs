@@ -39,7 +39,7 @@ impl Default for ServiceSettings {
     }
 }
 
-/// A service in a namespace of its own, all of its programs as processes; gone when dropped. Its pool takes images and text; the pods of its
+/// A service in a namespace of its own, all of its programs as processes; gone when dropped. Its pool takes everything; the pods of its
 /// workers are simulated, and so is what they make.
 pub struct Service {
     /// Where its jobs are.
@@ -80,13 +80,13 @@ impl Service {
     }
 }
 
-/// Makes a pool that takes images and text, of so many workers.
+/// Makes a pool that takes everything, of so many workers.
 ///
 /// # Errors
 /// When the API server refuses it.
 pub async fn create_pool(namespace: &Namespace, workers: usize) -> Result<()> {
     let spec = json!({
-        "model": "simulated", "modelUri": "gs://models/simulated", "inputs": ["image", "text"], "idleSeconds": 3600,
+        "model": "simulated", "modelUri": "gs://models/simulated", "inputs": ["image", "text", "variant"], "idleSeconds": 3600,
         "replicas": {"min": workers, "max": workers},
         "template": {"spec": {"containers": [{"name": "worker", "image": "worker:none"}]}},
     });
