@@ -20,7 +20,7 @@ use crate::jobs::store::Seen;
 use crate::jobs::view::{Job, JobList, JobStatus, Kind, Status};
 use crate::openapi::Problems;
 use crate::problem::Problem;
-use crate::request::{Known, Prefer, Query};
+use crate::request::{Known, Prefer, Query, RequestError};
 
 /// Which jobs to list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -84,7 +84,10 @@ pub(crate) async fn list(
 ) -> Result<Json<JobList>, Problem> {
     // Before the first reading there seems to be no job.
     app.health.ready().map_err(ClusterError::Unavailable)?;
-    let limit = listing.limit.unwrap_or(20).clamp(1, 100);
+    let limit = listing.limit.unwrap_or(20);
+    if !(1..=100).contains(&limit) {
+        return Err(RequestError::Parameter("limit must be 1 to 100".to_owned()).into());
+    }
     let filter = Filter {
         status: listing.status,
         input: listing.input.map(Kind::into),

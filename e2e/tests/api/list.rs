@@ -54,9 +54,16 @@ async fn a_list_has_the_jobs_that_are_asked_for_page_by_page_and_counts_all() {
     assert_eq!(ids(&list(&service, "created_after=2100-01-01T00:00:00Z").await).len(), 0);
     assert_eq!(ids(&list(&service, "created_before=2100-01-01T00:00:00Z").await).len(), 5);
 
-    for wrong in
-        ["status=done", "input=video", "created_after=yesterday", "limit=many", "cursor=x", "sort=up"]
-    {
+    for wrong in [
+        "status=done",
+        "input=video",
+        "created_after=yesterday",
+        "limit=many",
+        "limit=0",
+        "limit=101",
+        "cursor=x",
+        "sort=up",
+    ] {
         problem(service.get(&format!("/api/v1/jobs?{wrong}")), 400, "invalid_parameter").await;
     }
     service.stop().await;
