@@ -42,7 +42,8 @@ const UNBUFFERED: (HeaderName, HeaderValue) =
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that you have: it is not sent again"),
     ),
     responses(
-        (status = 200, description = "The job's status, as it changes", body = String, content_type = "text/event-stream",
+        // Without a schema: that of a stream would have to describe its events, for which OpenAPI 3.1 has no words.
+        (status = 200, description = "The job's status, as it changes", content_type = "text/event-stream",
             example = "event: status\nid: 5f0c3a9d2b7e4c1f8a6d9e20\ndata: {\"id\":\"gj-01jd3y8w5x4k2m9v7t6r5q4p3n\",\"status\":\"pending\",\"queue_position\":3,\"failed_attempts\":0,\"created_at\":\"2026-11-24T07:30:00Z\"}\n\n"),
         (status = 204, description = "You have the event of the job's final status: there is nothing to follow"),
         Problems<401>, Problems<404>, Problems<500>, Problems<503>,
