@@ -64,7 +64,7 @@ load: setup ## play a spike, a ramp and a soak on the REST API; fails where too 
 
 security: setup ## attack the REST API with all there is, which takes some minutes
 	$(programs)
-	cargo test --release --workspace --test security -- --include-ignored
+	cargo test --release --workspace --test security --test clients -- --include-ignored
 
 up: setup ## start the local cluster
 	$(call run,cluster) up

@@ -1,6 +1,7 @@
-//! What programs of others make of the service's OpenAPI document: generated clients, which run a job each.
+//! What programs of others make of the service's OpenAPI document: generated clients, which run a job each, and schemathesis, which tries everything.
 
 mod commands;
+mod schemathesis;
 
 use std::fs::File;
 use std::path::Path;
