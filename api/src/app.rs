@@ -1,5 +1,6 @@
 //! What handlers share, and the router that leads to them.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use trellis_crds::WorkerPool;
 use trellis_storage::Storage;
@@ -26,9 +28,26 @@ use crate::settings::policy::Policy;
 use crate::webhooks::Webhooks;
 use crate::{limits, openapi, routes, ui};
 
-/// What handlers share.
+/// What handlers share. It is cloned for each step of each request.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+impl App {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What there is of everything once.
+pub(crate) struct Shared {
     /// The settings.
     pub settings: Arc<Settings>,
     /// The API keys as they are now.
@@ -57,13 +76,23 @@ pub(crate) struct App {
 
 /// The whole service.
 pub(crate) fn router(app: App, requests: Requests) -> Router {
-    let limit = DefaultBodyLimit::max(app.settings.max_body_bytes());
     let probes = trellis_telemetry::probes(app.health.clone());
-    let jobs = app.jobs.clone();
+    // From the outermost to the innermost. One stack: a router clones each layer that it is given by itself, and all below it, with each request.
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(requests, middleware::observe))
+        .layer(from_fn_with_state(app.clone(), middleware::secure))
+        .layer(from_fn_with_state(app.clone(), cors::cors))
+        .layer(from_fn(compression::weaken_tag))
+        .layer(compression::layer())
+        .layer(from_fn(middleware::deadline))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), limits::admit))
+        .layer(from_fn_with_state(app.clone(), middleware::tell_age))
+        .layer(DefaultBodyLimit::max(app.settings.max_body_bytes()));
     let (api, document) = routes::api().split_for_parts();
     api.merge(openapi::route(document))
         .merge(ui::routes())
-        .with_state(app.clone())
+        .with_state(app)
         .merge(probes)
         .fallback(async || {
             Problem::new(Code::NotFound, "There is nothing here. /openapi.json lists what there is.")
@@ -71,16 +100,7 @@ pub(crate) fn router(app: App, requests: Requests) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(Code::MethodNotAllowed, "The header Allow lists the methods that this path takes.")
         })
-        .layer(limit)
-        .layer(from_fn_with_state(jobs, middleware::tell_age))
-        .layer(from_fn_with_state(app.clone(), limits::admit))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn(middleware::deadline))
-        .layer(compression::layer())
-        .layer(from_fn(compression::weaken_tag))
-        .layer(from_fn_with_state(app.clone(), cors::cors))
-        .layer(from_fn_with_state(app, middleware::secure))
-        .layer(from_fn_with_state(requests, middleware::observe))
+        .layer(layers)
 }
 
 /// The panic itself was logged by the panic hook.
@@ -131,7 +151,7 @@ mod tests {
             Inputs::new(storage.clone(), HttpsReader::new().unwrap(), base, settings.max_image_bytes);
         let settings = Arc::new(settings);
         let (_, policy) = watch::channel(Arc::default());
-        let app = App {
+        let app = Shared {
             settings,
             keys,
             policy,
@@ -146,7 +166,7 @@ mod tests {
             stopping: CancellationToken::new(),
         };
         let requests = Requests::register(&Registry::new()).unwrap();
-        (router(app, requests), sent)
+        (router(App::new(app), requests), sent)
     }
 
     #[tokio::test]

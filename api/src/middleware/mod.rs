@@ -19,7 +19,6 @@ use trellis_telemetry::{TraceParent, TraceSpan};
 use ulid::Ulid;
 
 use crate::app::App;
-use crate::jobs::store::Jobs;
 use crate::problem::{Code, Problem};
 use crate::request::Prefer;
 
@@ -112,11 +111,11 @@ pub(crate) async fn deadline(request: Request, next: Next) -> Response {
 }
 
 /// Says of what is read about jobs how old it may be, while the API server is away.
-pub(crate) async fn tell_age(State(jobs): State<Jobs>, request: Request, next: Next) -> Response {
+pub(crate) async fn tell_age(State(app): State<App>, request: Request, next: Next) -> Response {
     let is_read = request.method().is_safe() && request.uri().path().starts_with("/api/v1/jobs");
     let mut response = next.run(request).await;
     let is_answered = response.status().is_success() || response.status().is_redirection();
-    if let Some(age) = jobs.age().filter(|_| is_read && is_answered) {
+    if let Some(age) = app.jobs.age().filter(|_| is_read && is_answered) {
         response.headers_mut().insert(AGE, age.as_secs().into());
         response.headers_mut().insert(WARNING, HeaderValue::from_static(STALE));
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use trellis_storage::{HttpsReader, ObjectUri, Storage};
 use trellis_telemetry::Health;
 
-use crate::app::{self, App};
+use crate::app::{self, App, Shared};
 use crate::auth::jwt::Fetcher;
 use crate::auth::keys::{Keys, KeysError};
 use crate::cluster;
@@ -192,7 +192,7 @@ fn start(
     let settings = Arc::new(settings);
     let places = Arc::default();
     let stopping = CancellationToken::new();
-    Ok(App {
+    Ok(App::new(Shared {
         settings,
         keys,
         policy,
@@ -205,7 +205,7 @@ fn start(
         webhooks,
         health,
         stopping,
-    })
+    }))
 }
 
 /// The settings file; without one, settings that stay empty.
