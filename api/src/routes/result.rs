@@ -43,6 +43,7 @@ pub(crate) struct Wanted {
     format: Option<String>,
     /// Of a job that was asked for several samples, the file of which one, from 0.
     #[serde(default)]
+    #[param(maximum = 3)]
     sample: usize,
     /// Rather lead to an address of the storage, at which anybody can fetch the file for 15 minutes. Where the storage has none, and for `zip`, the file
     /// comes all the same.
