@@ -67,7 +67,7 @@ impl Gcs {
             .with_known_crc32c(stored.crc32c)
             .with_idempotency(true)
             .send_unbuffered();
-        within(uri, limit, write).await?;
+        within(uri, limit, Box::pin(write)).await?;
         Ok(())
     }
 
@@ -82,7 +82,7 @@ impl Gcs {
             ReadRange::segment(range.start, range.end.saturating_sub(range.start))
         });
         let read = self.client(uri).await?.read_object(bucket_name(bucket), object).set_read_range(range);
-        let response = within(uri, READ_TIME, read.send()).await?;
+        let response = within(uri, READ_TIME, Box::pin(read.send())).await?;
         let size = u64::try_from(response.object().size).unwrap_or_default();
         let pieces = stream::try_unfold((response, uri.clone()), async |(mut response, uri)| {
             let next = async { response.next().await.transpose() };
