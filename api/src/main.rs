@@ -131,16 +131,8 @@ async fn clean_storage(CleanStorage { settings, log_level }: CleanStorage) -> an
     Ok(trellis_api::clean_storage(&settings, client, &mut std::io::stdout()).await?)
 }
 
-/// The stack of each thread. An upload lies deep in the futures that lead to it, which a build without optimisation copies from frame to frame: one
-/// to a bucket needs 2 to 3 MiB there, of the usual 2, and less than 512 KiB in an optimised build.
-const STACK: usize = 8 << 20;
-
-fn run(serve: Serve) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build();
-    runtime.context("cannot start the threads of the program")?.block_on(serve_until_told(serve))
-}
-
-async fn serve_until_told(serve: Serve) -> anyhow::Result<()> {
+#[tokio::main]
+async fn run(serve: Serve) -> anyhow::Result<()> {
     let _logging = trellis_telemetry::init_logs("trellis-api", &serve.log_level)?;
     let traces = Traces::from_environment("trellis-api")?;
     let shutdown = trellis_telemetry::shutdown_signal()?;
