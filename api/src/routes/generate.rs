@@ -36,7 +36,7 @@ struct Headers {
 
 /// The answers to a request of which a job was made.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "for the description alone")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "for the description alone")]
 enum Made {
     #[response(
         status = 200,
