@@ -26,7 +26,7 @@ async fn play(cases: u32) {
     let fixture = Fixture::start("fuzz").await;
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let seed = seed();
-    println!("TRELLIS_FUZZ_SEED={seed} plays the same again");
+    eprintln!("TRELLIS_FUZZ_SEED={seed} plays the same again");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
