@@ -1,6 +1,6 @@
 // What can be done with the job that is shown: end it, try it again, delete it.
 import * as api from "./api";
-import { busy, find, say } from "./dom";
+import { busy, find, keepFocus, say } from "./dom";
 import { ended } from "./words";
 
 const cancel = find<HTMLButtonElement>("cancel");
@@ -34,7 +34,6 @@ export function start(listener: Listener): void {
   });
   act(remove, async (at) => {
     if (await confirmed(at)) listener.deleted(at.id);
-    else remove.focus();
   });
 }
 
@@ -50,13 +49,12 @@ export function clear(): void {
 }
 
 function offer(buttons: HTMLButtonElement[]): void {
-  const focused = document.activeElement;
-  for (const button of [cancel, retry, remove]) button.hidden = !buttons.includes(button);
-  // Who pressed a button that is gone now is not to lose their place.
-  if (focused instanceof HTMLButtonElement && focused.hidden) find("job-title").focus();
+  keepFocus(find("job-title"), () => {
+    for (const button of [cancel, retry, remove]) button.hidden = !buttons.includes(button);
+  });
 }
 
-/** Asks whether to delete a job, and does so; whether it is gone. */
+/** Asks whether to delete a job, and does so; whether it is gone. The dialog itself gives the focus back to what it had before. */
 export async function confirmed(status: api.JobStatus): Promise<boolean> {
   say(
     find("delete-text"),

@@ -1,7 +1,7 @@
 // The one job that is shown: its progress, then its model and its files, and what can be done with it.
 import * as actions from "./actions";
 import * as api from "./api";
-import { find, message, say } from "./dom";
+import { find, keepFocus, message, say } from "./dom";
 import { follow } from "./follow";
 import { askIfRefused } from "./keys";
 import * as progress from "./progress";
@@ -23,7 +23,6 @@ export function start(changed: (status: api.JobStatus) => void, gone: (id: strin
     deleted: (id) => {
       forget(id);
       gone(id);
-      find("job-title").focus();
     },
     failed: (error) => report(error),
   });
@@ -63,15 +62,17 @@ export function forget(id: string): void {
   clear();
   document.title = progress.TITLE;
   history.replaceState(null, "", location.pathname);
-  find("job-empty").hidden = false;
-  find("job-body").hidden = true;
+  keepFocus(find("job-title"), () => {
+    find("job-empty").hidden = false;
+    find("job-body").hidden = true;
+  });
 }
 
 function clear(id?: string): AbortController {
   shown?.stop.abort();
   const stop = new AbortController();
   shown = id === undefined ? undefined : { id, stop };
-  result.clear();
+  keepFocus(find("job-title"), result.clear);
   actions.clear();
   find("job-progress").hidden = true;
   find("job-stages").hidden = true;

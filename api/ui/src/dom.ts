@@ -26,6 +26,15 @@ export function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Changes the page; whoever had the focus on what is gone then goes on at `place`. */
+export function keepFocus(place: HTMLElement, change: () => void): void {
+  const before = document.activeElement;
+  change();
+  const now = document.activeElement;
+  const moved = now !== before && now !== document.body;
+  if (!moved && before && !before.checkVisibility()) place.focus();
+}
+
 /** When something was or will be, in the reader's own way. */
 export function time(text: string): string {
   return new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });

@@ -1,7 +1,7 @@
 // The list of the user's jobs, the newest first.
 import * as actions from "./actions";
 import * as api from "./api";
-import { busy, find, message, say } from "./dom";
+import { busy, find, keepFocus, message, say } from "./dom";
 import { askIfRefused } from "./keys";
 import { Row } from "./row";
 import { ended } from "./words";
@@ -12,6 +12,7 @@ const again = find<HTMLButtonElement>("past-again");
 const failed = find("past-error");
 const state = find("past-state");
 const filter = find<HTMLFormElement>("filter");
+const title = find("past-title");
 
 /** How many jobs are asked for at a time. */
 const PAGE = 12;
@@ -74,14 +75,15 @@ async function refresh(): Promise<void> {
   await question((status) => api.jobs(status, PAGE), merge).catch(() => {});
 }
 
+/** Takes away before it puts in: a row that would have to move on its way would lose the focus. */
 function merge(page: api.JobList): void {
+  drop(page);
   page.jobs.forEach((status, place) => {
     const known = rows.get(status.id);
     known?.show(status);
     const { item } = known ?? row(status);
     if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
   });
-  drop(page);
   if (rows.size <= PAGE) cursor = page.next_cursor ?? undefined;
 }
 
@@ -112,10 +114,8 @@ export function update(status: api.JobStatus): void {
 export function forget(id: string): void {
   const gone = rows.get(id);
   if (!gone) return;
-  const focused = gone.item.contains(document.activeElement);
-  gone.item.remove();
   rows.delete(id);
-  if (focused) find("past-title").focus();
+  keepFocus(title, () => gone.item.remove());
 }
 
 /** The same for one that is known to be gone, so that there are fewer of its kind. */
@@ -143,11 +143,13 @@ async function question(page: (status: string) => Promise<api.JobList>, show: (p
   try {
     const answer = await page(wanted());
     if (number !== asked) return;
-    show(answer);
-    count(answer);
-    tell();
+    keepFocus(title, () => {
+      show(answer);
+      count(answer);
+      tell();
+      again.hidden = true;
+    });
     say(failed, "");
-    again.hidden = true;
   } catch (error) {
     if (number === asked) throw error;
   } finally {
@@ -171,9 +173,7 @@ function row(status: api.JobStatus): Row {
 
 async function remove(row: Row): Promise<void> {
   try {
-    if (!(await actions.confirmed(row.status))) return row.remove.focus();
-    deleted(row.status.id);
-    find("past-title").focus();
+    if (await actions.confirmed(row.status)) deleted(row.status.id);
   } catch (error) {
     askIfRefused(error);
     say(failed, message(error));

@@ -13,7 +13,8 @@ export function start(changed: () => void): void {
   find("key-cancel").addEventListener("click", () => dialog.close());
   find("key-form").addEventListener("submit", () => {
     key.set(field.value.trim());
-    changed();
+    // Not before the dialog has given the focus back: what had it may be replaced.
+    dialog.addEventListener("close", changed, { once: true });
   });
 }
 

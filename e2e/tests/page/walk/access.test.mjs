@@ -1,7 +1,7 @@
 // Everyone can use the page: by keyboard, with a screen reader, in light and dark, on a phone.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { accessible, clear, drawn, give, key, launch, reached, says, screenshot, submit, visit } from "./browser.mjs";
+import { accessible, ask, clear, drawn, give, key, launch, reached, says, screenshot, submit, visit } from "./browser.mjs";
 
 let browser;
 before(async () => (browser = await launch()));
@@ -43,6 +43,7 @@ test("all is done by keyboard alone", async () => {
     await press("Enter");
     await says(page, "Done");
 
+    await page.getByRole("application", { name: /3D/ }).waitFor();
     await reach("#viewer canvas");
     const before = await drawn(page);
     await press("ArrowRight", "ArrowRight", "ArrowUp", "-");
@@ -65,6 +66,37 @@ test("all is done by keyboard alone", async () => {
     await press("Shift+Tab", "Enter");
     await says(page, "None yet.", "#past-state");
     assert.equal(await page.evaluate(() => document.activeElement.id), "past-title");
+  });
+});
+
+test("the focus stays where people took it, whatever changes around it", async () => {
+  await submit();
+  const [other, shown] = [await submit(), await submit({ seed: 1 })];
+  await reached(other, "completed");
+  await visit(browser, { path: `/#${shown}` }, async (page) => {
+    await says(page, "Fine shape and surface");
+    const rows = page.locator("#jobs > li");
+    await rows.nth(2).waitFor();
+    const mine = rows.nth(2).locator(".open");
+    const focused = (locator) => locator.evaluate((element) => element === document.activeElement);
+    // Who goes on while a dialog closes is not called back to what opened it.
+    await rows.nth(2).locator(".remove").click();
+    await page.evaluate(async () => {
+      const dialog = document.querySelector("#delete-dialog");
+      const closed = new Promise((done) => dialog.addEventListener("close", done, { once: true }));
+      dialog.close();
+      document.querySelector("#jobs > li:nth-child(3) .open").focus();
+      await closed;
+      await new Promise((done) => setTimeout(done));
+    });
+    assert.ok(await focused(mine), "the focus went back to the button that opened the dialog");
+    // The row stays where it is although the one above it goes, and the list is brought up to date.
+    await mine.evaluate((button) => (button.id = "mine"));
+    await ask("DELETE", `/api/v1/jobs/${other}`);
+    await ask("POST", `/api/v1/jobs/${shown}/cancel`);
+    await says(page, "Cancelled");
+    await rows.nth(2).waitFor({ state: "detached" });
+    assert.ok(await focused(page.locator("#mine")), "the focus was lost when the list changed");
   });
 });
 

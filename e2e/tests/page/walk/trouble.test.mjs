@@ -32,6 +32,7 @@ test("a list that cannot be fetched now is fetched on request", async () => {
     await page.locator("#past-again").click();
     await says(page, "None yet.", "#past-state");
     assert.equal(await page.locator("#past-again").isVisible(), false);
+    assert.equal(await page.evaluate(() => document.activeElement.id), "past-title");
   });
 });
 
@@ -88,6 +89,8 @@ test("a key that is withdrawn meanwhile is asked for again", async () => {
     await page.locator("#downloads button").first().click();
     await says(page, "This key is not valid any more.", "#key-reason");
     await page.getByRole("dialog", { name: "API key" }).getByRole("button", { name: "Use it" }).click();
+    // All of it is fetched anew, the button that was pressed too.
+    await page.waitForFunction(() => document.activeElement.id === "job-title");
     await page.getByRole("application", { name: /3D/ }).waitFor();
   });
 });
