@@ -16,6 +16,8 @@ export interface Listener {
 }
 
 let job: api.JobStatus | undefined;
+/** Answers the question that is asked now. */
+let answer: (yes: boolean) => void = () => {};
 
 export function start(listener: Listener): void {
   const act = (button: HTMLButtonElement, action: (job: api.JobStatus) => Promise<void>) =>
@@ -34,6 +36,11 @@ export function start(listener: Listener): void {
   });
   act(remove, async (at) => {
     if (await confirmed(at)) listener.deleted(at.id);
+  });
+  dialog.addEventListener("submit", (event) => answer((event.submitter as HTMLButtonElement).value === "delete"));
+  // Comes with the next frame: by then another question may be open.
+  dialog.addEventListener("close", () => {
+    if (!dialog.open) answer(false);
   });
 }
 
@@ -60,10 +67,11 @@ export async function confirmed(status: api.JobStatus): Promise<boolean> {
     find("delete-text"),
     ended(status) ? "Its files cannot be fetched any more." : "It is still being made. Deleting ends that.",
   );
-  dialog.returnValue = "";
+  // A question that was closed may not have heard of it yet, and the answer to this one is not its own.
+  answer(false);
+  const answered = new Promise<boolean>((done) => (answer = done));
   dialog.showModal();
-  await new Promise((done) => dialog.addEventListener("close", done, { once: true }));
-  if (dialog.returnValue !== "delete") return false;
+  if (!(await answered)) return false;
   await api.remove(status.id);
   return true;
 }

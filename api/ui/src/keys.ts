@@ -11,10 +11,12 @@ const why = reason.textContent;
 export function start(changed: () => void): void {
   find("change-key").addEventListener("click", () => ask());
   find("key-cancel").addEventListener("click", () => dialog.close());
-  find("key-form").addEventListener("submit", () => {
+  find("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
     key.set(field.value.trim());
-    // Not before the dialog has given the focus back: what had it may be replaced.
-    dialog.addEventListener("close", changed, { once: true });
+    // First the dialog gives the focus back: what had it may be replaced.
+    dialog.close();
+    changed();
   });
 }
 

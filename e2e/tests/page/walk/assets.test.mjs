@@ -211,3 +211,25 @@ test("deleting is asked about first", async () => {
     assert.deepEqual(jobs, []);
   });
 });
+
+test("an asset that was kept is not deleted with the next one", async () => {
+  const [other, kept] = [await submit(), await submit()];
+  await reached(kept, "completed");
+  await visit(browser, { path: `/#${kept}` }, async (page) => {
+    await says(page, "Done");
+    await page.locator("#jobs > li").nth(1).waitFor();
+    // Faster than the browser draws: it tells that a dialog closed with the next frame, and once.
+    await page.evaluate(() => {
+      const press = (selector) => document.querySelector(selector).click();
+      press("#delete");
+      press("#delete-dialog button[value='']");
+      press("#jobs > li:nth-child(2) .remove");
+      press("#delete-dialog button[value=delete]");
+    });
+    await page.locator("#jobs > li").nth(1).waitFor({ state: "detached" });
+    await page.locator("#delete:not([aria-disabled])").waitFor();
+    const { jobs } = await ask("GET", "/api/v1/jobs");
+    assert.deepEqual(jobs.map(({ id }) => id), [kept], `${other} was to be deleted`);
+    await says(page, "Done");
+  });
+});
