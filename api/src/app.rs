@@ -33,6 +33,7 @@ use crate::{limits, openapi, routes, ui};
 pub(crate) struct App(Arc<Shared>);
 
 impl App {
+    /// From what there is to share.
     pub(crate) fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
     }
@@ -46,10 +47,10 @@ impl Deref for App {
     }
 }
 
-/// What there is of everything once.
+/// What is shared, of which there is one.
 pub(crate) struct Shared {
     /// The settings.
-    pub settings: Arc<Settings>,
+    pub settings: Settings,
     /// The API keys as they are now.
     pub keys: watch::Receiver<Arc<Keys>>,
     /// The settings file as it is now.
@@ -61,7 +62,7 @@ pub(crate) struct Shared {
     /// The worker pools of every namespace.
     pub pools: Store<WorkerPool>,
     /// The places of requests whose bodies are in memory.
-    pub places: Arc<Places>,
+    pub places: Places,
     /// Where inputs go.
     pub inputs: Inputs,
     /// Where results come from.
@@ -149,7 +150,6 @@ mod tests {
         let base = settings.input_uri.parse().unwrap();
         let inputs =
             Inputs::new(storage.clone(), HttpsReader::new().unwrap(), base, settings.max_image_bytes);
-        let settings = Arc::new(settings);
         let (_, policy) = watch::channel(Arc::default());
         let app = Shared {
             settings,
@@ -158,7 +158,7 @@ mod tests {
             quotas: Quotas::default(),
             jobs,
             pools,
-            places: Arc::default(),
+            places: Places::default(),
             inputs,
             storage,
             webhooks,

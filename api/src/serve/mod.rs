@@ -189,8 +189,6 @@ fn start(
     background.spawn(fill_pools);
     background.spawn(ready);
     let inputs = Inputs::new(storage.clone(), https, input_uri, settings.max_image_bytes);
-    let settings = Arc::new(settings);
-    let places = Arc::default();
     let stopping = CancellationToken::new();
     Ok(App::new(Shared {
         settings,
@@ -199,7 +197,7 @@ fn start(
         quotas,
         jobs,
         pools,
-        places,
+        places: Default::default(),
         inputs,
         storage,
         webhooks,
