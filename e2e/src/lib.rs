@@ -16,6 +16,7 @@ pub mod installation;
 pub mod kubelet;
 pub mod load;
 mod namespace;
+pub mod node;
 pub mod paths;
 pub mod photo;
 mod pki;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use trellis_e2e::processes::{Service, ServiceSettings};
-use trellis_e2e::{ApiServer, paths, photo};
+use trellis_e2e::{ApiServer, node, paths, photo, pipe};
 
 use commands::commands;
 
@@ -33,12 +33,15 @@ async fn runs_a_job(language: &str) -> Result<()> {
     let folder = paths::cache().join("clients").join(language);
     let _alone = alone(&folder)?;
     let example = Path::new("examples/clients").join(language.to_lowercase());
-    copy(&paths::source().join(&example), &folder.join(&example))?;
+    let copy = folder.join(&example);
+    std::fs::create_dir_all(&copy)?;
+    // Over what is there: what the commands installed stays.
+    pipe(Command::new("cp").arg("-RT").arg(paths::source().join(&example)).arg(&copy), "")?;
     let fetched = tempfile::tempdir()?;
     let asset = fetched.path().join("asset.glb");
 
     let mut shell = Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &commands]).current_dir(&folder).env("PATH", path()?);
+    shell.args(["-euo", "pipefail", "-c", &commands]).current_dir(&folder).env("PATH", node::path()?);
     shell.env("API", service.rest.url()).env("KEY", service.rest.key("alice"));
     shell.env("PHOTO", photo::photo_file()).env("ASSET", &asset);
     let output = tokio::task::spawn_blocking(move || shell.output()).await??;
@@ -63,33 +66,10 @@ async fn made(service: &Service) -> Result<String> {
     sha256.map(str::to_owned).with_context(|| format!("no output in {job}"))
 }
 
-/// With the project's own Node.js before that of the machine, which may be none.
-fn path() -> Result<String> {
-    let output = Command::new(paths::source().join("scripts/node.sh")).output()?;
-    ensure!(output.status.success(), "scripts/node.sh: {}", String::from_utf8_lossy(&output.stderr));
-    let path = std::env::var("PATH").unwrap_or_default();
-    Ok(format!("{}:{path}", String::from_utf8(output.stdout)?.trim()))
-}
-
 /// Holds `folder` until it is dropped: another checkout may be testing, too.
 fn alone(folder: &Path) -> Result<File> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let lock = File::create(folder.join("lock"))?;
     lock.lock()?;
     Ok(lock)
-}
-
-/// Copies a folder's files over those of another, which keeps what else it has.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to)?;
-        } else {
-            std::fs::copy(entry.path(), &to).with_context(|| format!("cannot write {}", to.display()))?;
-        }
-    }
-    Ok(())
 }

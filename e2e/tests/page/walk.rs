@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
-use trellis_e2e::paths;
+use trellis_e2e::{node, paths};
 
 use crate::site::Site;
 
@@ -22,8 +22,8 @@ pub(crate) async fn run(name: &str, site: &Site) {
     let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| CHROMIUM.into());
     assert!(Path::new(&chromium).exists(), "Chromium is missing at {chromium}: `make setup` installs it");
     let packages = packages(&folder).await;
-    let mut node = with_node("node").await;
-    node.args(["--test", "--test-reporter=spec"])
+    let mut walk = with_node("node").await;
+    walk.args(["--test", "--test-reporter=spec"])
         .arg(folder.join("walk").join(format!("{name}.test.mjs")))
         .env("PAGE_URL", &site.service.url)
         .env("PAGE_KEY", &site.service.alice)
@@ -31,7 +31,7 @@ pub(crate) async fn run(name: &str, site: &Site) {
         .env("PAGE_PACKAGES", packages)
         .env("PAGE_CHROMIUM", chromium);
     let Output { status, stdout, stderr } =
-        tokio::time::timeout(DEADLINE, ended(node)).await.expect("the walk does not end");
+        tokio::time::timeout(DEADLINE, ended(walk)).await.expect("the walk does not end");
     let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{said}");
     eprintln!("{said}");
@@ -63,16 +63,10 @@ async fn packages(folder: &Path) -> PathBuf {
     packages
 }
 
-/// A program of the Node.js that `scripts/node.sh` installs.
+/// A program of the project's own Node.js.
 async fn with_node(program: &str) -> Command {
-    let Output { status, stdout, stderr } =
-        ended(Command::new(paths::source().join("scripts/node.sh"))).await;
-    assert!(status.success(), "there is no Node.js: {}", String::from_utf8_lossy(&stderr));
-    let folder = PathBuf::from(String::from_utf8(stdout).unwrap().trim());
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path =
-        std::env::join_paths([folder.clone()].into_iter().chain(std::env::split_paths(&path))).unwrap();
-    let mut command = Command::new(folder.join(program));
+    let path = tokio::task::spawn_blocking(node::path).await.unwrap().unwrap();
+    let mut command = Command::new(program);
     command.env("PATH", path);
     command
 }
