@@ -1,6 +1,5 @@
 //! A bucket without Google.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,10 +7,8 @@ use anyhow::{Result, bail};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::processes::Process;
+use crate::processes::{Process, free_port};
 use crate::tools;
-
-const NAME: &str = "trellis-tests";
 
 /// A running fake-gcs-server with one bucket, gone when dropped. It signs no addresses.
 #[derive(Debug)]
@@ -31,7 +28,7 @@ impl EmulatedBucket {
     /// When it cannot be built, or does not answer.
     pub async fn start() -> Result<Self> {
         let program = tokio::task::spawn_blocking(|| tools::path("fake-gcs-server")).await??;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = free_port()?;
         let host = format!("127.0.0.1:{port}");
         let mut command = Command::new(program);
         command
@@ -54,9 +51,10 @@ impl EmulatedBucket {
     async fn create(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         let url = format!("http://{}/storage/v1/b?project=tests", self.host);
+        let name = Self::URI.trim_start_matches("gs://");
         let client = reqwest::Client::new();
         loop {
-            match client.post(&url).json(&serde_json::json!({ "name": NAME })).send().await {
+            match client.post(&url).json(&serde_json::json!({ "name": name })).send().await {
                 Ok(response) => return Ok(response.error_for_status().map(drop)?),
                 Err(error) if Instant::now() > deadline => bail!("fake-gcs-server does not answer: {error}"),
                 Err(_) => sleep(Duration::from_millis(20)).await,

@@ -34,7 +34,7 @@ fn program(name: &str) -> Result<PathBuf> {
 }
 
 /// A port of this machine that was free a moment ago.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
