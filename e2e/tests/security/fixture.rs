@@ -11,6 +11,8 @@ pub(crate) const TEXT: &str = "/api/v1/generate/text-to-3d";
 pub(crate) const VARIANT: &str = "/api/v1/generate/variant";
 pub(crate) const IMAGE: &str = "/api/v1/generate/image-to-3d";
 pub(crate) const PHOTO: &[u8] = include_bytes!("../../../worker/pipeline/tests/golden/15_end2end/input.png");
+/// A job that nobody has.
+pub(crate) const NO_JOB: &str = "gj-00000000000000000000000001";
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(90);
 /// All that the service itself can say, and what others say that matters.
@@ -88,12 +90,17 @@ impl Fixture {
 
     /// Ends the test. Whatever it did, the log tells none of the secrets that it did it with.
     pub(crate) async fn stop(self) {
-        let log = self.rest.process.log().unwrap();
-        for secret in self.rest.keys().chain([PROMPT, WEBHOOK_SECRET, "alice", "whsec_", "eyJ", "Bearer"]) {
-            let told: Vec<_> = log.lines().filter(|line| line.contains(secret)).collect();
-            assert!(told.is_empty(), "the log tells {secret}: {told:#?}");
-        }
+        let secrets = self.rest.keys().chain([PROMPT, WEBHOOK_SECRET, "alice", "whsec_", "eyJ", "Bearer"]);
+        tells_none("the API", &self.rest.process.log().unwrap(), secrets);
         self.namespace.delete().await.unwrap();
+    }
+}
+
+/// Checks that the log of `program` has none of `secrets`.
+pub(crate) fn tells_none<'a>(program: &str, log: &str, secrets: impl IntoIterator<Item = &'a str>) {
+    for secret in secrets {
+        let told: Vec<_> = log.lines().filter(|line| line.contains(secret)).collect();
+        assert!(told.is_empty(), "{program} tells {secret}: {told:#?}");
     }
 }
 

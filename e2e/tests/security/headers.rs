@@ -4,9 +4,7 @@ use reqwest::{Method, Response};
 use serde_json::json;
 
 use crate::document::operations;
-use crate::fixture::{Fixture, TEXT};
-
-const NO_JOB: &str = "gj-00000000000000000000000001";
+use crate::fixture::{Fixture, NO_JOB, TEXT};
 
 #[tokio::test]
 async fn every_answer_tells_browsers_to_run_keep_and_pass_on_nothing() {

@@ -4,10 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::document::{Operation, operations};
-use crate::fixture::{Fixture, problem};
-
-/// A job that nobody has.
-const NO_JOB: &str = "gj-00000000000000000000000001";
+use crate::fixture::{Fixture, NO_JOB, problem};
 
 #[tokio::test]
 async fn every_route_wants_a_key_with_the_right_scope() {
