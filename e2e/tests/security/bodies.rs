@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use flate2::Crc;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::json;
 
@@ -15,15 +16,10 @@ fn png_head(side: u32) -> Vec<u8> {
     let header = [&b"IHDR"[..], &side, &side, &[8, 6, 0, 0, 0]].concat();
     let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
     file.extend(&header);
-    file.extend(crc32(&header).to_be_bytes());
+    let mut checksum = Crc::new();
+    checksum.update(&header);
+    file.extend(checksum.sum().to_be_bytes());
     file
-}
-
-/// The checksum of PNG (ISO 3309).
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xEDB8_8320 & (sum & 1).wrapping_neg()))
-    })
 }
 
 #[tokio::test]

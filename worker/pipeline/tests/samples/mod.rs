@@ -61,10 +61,10 @@ pub(crate) fn mend_png(bytes: &mut [u8]) {
     }
 }
 
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
-    })
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut checksum = flate2::Crc::new();
+    checksum.update(bytes);
+    checksum.sum()
 }
 
 /// A JPEG file of eight by eight pixels of one colour in cyan, magenta, yellow and black, stored inverted as Adobe's programs do:
