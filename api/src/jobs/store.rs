@@ -35,6 +35,9 @@ pub(crate) struct Jobs {
     archive: Archive,
 }
 
+/// How long the answer to a deletion waits until the watch has told of it. Something may keep the object for longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A job as it is now.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
@@ -224,6 +227,7 @@ impl Jobs {
 
     /// Deletes the caller's job, and so ends it in mid-run; then its record. Where the record cannot be deleted, doing it all again does.
     pub(crate) async fn delete(&self, caller: &Caller, id: &JobId) -> Result<(), JobError> {
+        let follower = self.follow(caller, id);
         let is_live = self.live(caller, id).await?.is_some();
         if is_live {
             match cluster::call(self.api(caller).delete(id.as_str(), &DeleteParams::background())).await {
@@ -231,12 +235,25 @@ impl Jobs {
                 Ok(_) | Err(ClusterError::NotFound) => {}
                 Err(error) => return Err(error.into()),
             }
+            // Whoever asks for a list next is not to find the job in it.
+            let _ = tokio::time::timeout(PATIENCE, self.forgotten(caller, id, follower)).await;
         }
         match self.archive.find(caller, id).await {
             Ok(job) if belongs_to(&job, caller) => self.archive.delete(caller, id).await,
             Err(error) if !matches!(error, JobError::NotFound) => Err(error),
             _ if is_live => Ok(()),
             _ => Err(JobError::NotFound),
+        }
+    }
+
+    /// Ends when the watch knows the job no more.
+    async fn forgotten(&self, caller: &Caller, id: &JobId, mut follower: Follower) {
+        loop {
+            follower.catch_up();
+            if self.watched(caller, id).is_none() {
+                return;
+            }
+            follower.changed().await;
         }
     }
 

@@ -20,8 +20,13 @@ const PAGE = 12;
 /** Milliseconds between looks at the list while some jobs of it are not done. */
 const REFRESH = 10_000;
 
+/** Milliseconds after which a list that was behind is asked for again. */
+const SOON = 1000;
+
 /** The rows in the list, by job. */
 const rows = new Map<string, Row>();
+/** Jobs that were deleted: another replica of the service may still tell of them. */
+const gone = new Set<string>();
 let cursor: string | undefined;
 /** The job that is shown, as it was heard of last. */
 let shown: { id: string; status: api.Status } | undefined;
@@ -110,16 +115,17 @@ export function update(status: api.JobStatus): void {
   if (status.status !== (before ?? listed)) void refresh();
 }
 
-/** Takes a job that was deleted out of the list. */
-export function forget(id: string): void {
-  const gone = rows.get(id);
-  if (!gone) return;
+/** Takes a job out of the list. */
+function forget(id: string): void {
+  const item = rows.get(id)?.item;
+  if (!item) return;
   rows.delete(id);
-  keepFocus(title, () => gone.item.remove());
+  keepFocus(title, () => item.remove());
 }
 
-/** The same for one that is known to be gone, so that there are fewer of its kind. */
+/** Hears of a job that was deleted, so that there are fewer of its kind. */
 export function removed(id: string): void {
+  gone.add(id);
   forget(id);
   void refresh();
 }
@@ -143,6 +149,9 @@ async function question(page: (status: string) => Promise<api.JobList>, show: (p
   try {
     const answer = await page(wanted());
     if (number !== asked) return;
+    const told = answer.jobs.length;
+    answer.jobs = answer.jobs.filter(({ id }) => !gone.has(id));
+    if (answer.jobs.length < told) setTimeout(() => void refresh(), SOON);
     keepFocus(title, () => {
       show(answer);
       count(answer);

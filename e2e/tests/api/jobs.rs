@@ -2,8 +2,8 @@
 
 use kube::ResourceExt as _;
 use kube::api::PostParams;
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, WWW_AUTHENTICATE};
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use trellis_crds::InputKind;
@@ -157,8 +157,12 @@ async fn a_deleted_job_is_gone() {
     let id = path.rsplit('/').next().unwrap();
     let job = service.jobs().get(id).await.unwrap();
     keep_record(service.folder.path(), &job, completed(service.folder.path(), &job, b"glTF"));
+    let listed = async |response: Response| response.json::<Value>().await.unwrap()["jobs"] != json!([]);
+    service.wait_for("/api/v1/jobs", listed).await;
     assert_eq!(service.delete(&path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
-    service.wait_for(&path, async |response| response.status() == StatusCode::NOT_FOUND).await;
+    let list = body(service.get("/api/v1/jobs").send().await.unwrap(), StatusCode::OK).await;
+    assert_eq!((&list["jobs"], &list["totals"]["pending"]), (&json!([]), &json!(0)));
+    problem(service.get(&path), 404, "job_not_found").await;
     problem(service.delete(&path), 404, "job_not_found").await;
     assert_eq!(service.jobs().list(&Default::default()).await.unwrap().items.len(), 0);
     service.stop().await;

@@ -113,3 +113,23 @@ test("on a slow network the picture comes before the model", async () => {
     await page.getByRole("img", { name: "Picture of the asset" }).waitFor({ state: "detached" });
   });
 });
+
+test("what was deleted does not come back with a list that is behind", async () => {
+  const id = await submit();
+  await reached(id, "completed");
+  await visit(browser, {}, async (page) => {
+    await page.locator("#jobs > li").waitFor();
+    const behind = await ask("GET", "/api/v1/jobs");
+    const asked = [];
+    await page.route(/api\/v1\/jobs\?/, (route) => {
+      asked.push(route);
+      return asked.length === 1 ? route.fulfill({ json: behind }) : route.fallback();
+    });
+    await page.locator("#jobs .remove").click();
+    await page.getByRole("dialog", { name: "Delete this asset?" }).getByRole("button", { name: "Delete" }).click();
+    await says(page, "None yet.", "#past-state");
+    await says(page, "All 0", "#filter");
+    assert.equal(await page.locator("#jobs > li").count(), 0);
+    assert.equal(asked.length, 2);
+  });
+});
