@@ -1,5 +1,6 @@
 //! The files that a job made.
 
+use kube::ResourceExt as _;
 use trellis_crds::{GenerationJob, OutputFile, Phase};
 use trellis_storage::ObjectUri;
 
@@ -54,6 +55,14 @@ pub(crate) fn file<'a>(
     })
 }
 
+/// What `file` of `job` is called where it is saved, without its ending: files of several samples must not have one name. They have the numbers by
+/// which they are asked for.
+pub(crate) fn name(job: &GenerationJob, file: &OutputFile, sample: usize) -> String {
+    let outputs = files(job).unwrap_or_default();
+    let alike = outputs.iter().filter(|other| other.format == file.format).count();
+    if alike > 1 { format!("{}-{sample}", job.name_any()) } else { job.name_any() }
+}
+
 /// All files of `job`.
 pub(crate) fn files(job: &GenerationJob) -> Result<&[OutputFile], ResultError> {
     match job.phase() {
@@ -96,7 +105,9 @@ mod tests {
         });
         let status =
             GenerationJobStatus { phase: Some(phase), outputs: outputs.collect(), ..Default::default() };
-        GenerationJob { status: Some(status), ..Default::default() }
+        let mut job = GenerationJob { status: Some(status), ..Default::default() };
+        job.metadata.name = Some("gj-1".into());
+        job
     }
 
     #[test]
@@ -116,6 +127,8 @@ mod tests {
         assert!(std::ptr::eq(file(&done, "preview", 1).unwrap(), &outputs[3]));
         let error = file(&done, "glb", 2).unwrap_err().to_string();
         assert!(error.starts_with("The job made no `glb of sample 2` file."), "{error}");
+        assert_eq!(name(&done, &outputs[3], 1), "gj-1-1");
+        assert_eq!(name(&job(Phase::Completed, &["glb", "png"]), &outputs[3], 0), "gj-1");
         let urls: Vec<_> = Job::from(&done).outputs.into_iter().map(|output| output.url).collect();
         let asked = urls.iter().map(|url| url.rsplit_once('?').unwrap().1).collect::<Vec<_>>();
         assert_eq!(asked, ["format=glb", "format=preview", "format=glb&sample=1", "format=preview&sample=1"]);

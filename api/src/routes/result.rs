@@ -107,13 +107,14 @@ pub(crate) async fn get(
     {
         return Ok((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, address)]).into_response());
     }
-    Ok(one_file(&app, &id, file, &uri, &known, &headers).await?)
+    let name = result::name(&job, file, wanted.sample);
+    Ok(one_file(&app, &name, file, &uri, &known, &headers).await?)
 }
 
 /// The file, or the part of it that is wanted, unless the client has it.
 async fn one_file(
     app: &App,
-    id: &JobId,
+    name: &str,
     file: &OutputFile,
     uri: &ObjectUri,
     known: &Known,
@@ -127,7 +128,7 @@ async fn one_file(
     let range = wanted_range(headers, size, &tag).map_err(|Unsatisfiable| ResultError::Range { size })?;
     let described = [
         (CONTENT_TYPE, trellis_crds::media_type(&file.format).to_owned()),
-        disposition(id, trellis_crds::extension(&file.format)),
+        disposition(name, trellis_crds::extension(&file.format)),
         (ETAG, tag),
         (ACCEPT_RANGES, "bytes".to_owned()),
     ];
@@ -158,7 +159,7 @@ fn all_files(app: &App, id: &JobId, job: &GenerationJob, known: &Known) -> Resul
     let archive = zip::archive(app.storage.clone(), members, completed);
     let headers = AppendHeaders([
         (CONTENT_TYPE, "application/zip".to_owned()),
-        disposition(id, ALL),
+        disposition(id.as_str(), ALL),
         (ETAG, tag),
         (ACCEPT_RANGES, "none".to_owned()),
     ]);
@@ -180,8 +181,8 @@ fn tag_of_all(members: &[Member], files: &[OutputFile]) -> String {
     format!("\"{}\"", hex::encode(digest.finalize()))
 }
 
-fn disposition(id: &JobId, extension: &str) -> (HeaderName, String) {
-    (CONTENT_DISPOSITION, format!("attachment; filename=\"{}.{extension}\"", id.as_str()))
+fn disposition(name: &str, extension: &str) -> (HeaderName, String) {
+    (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{extension}\""))
 }
 
 /// An address at which anybody can fetch the object for a while, where the storage has such.

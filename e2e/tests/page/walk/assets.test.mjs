@@ -118,8 +118,16 @@ test("several views become several versions of one asset", async () => {
     const second = page.waitForRequest(/format=glb&sample=1$/);
     await page.getByRole("radio", { name: "2", exact: true }).check();
     await second;
-    await page.getByRole("button", { name: /^GLB 2/ }).waitFor();
     await page.getByRole("application", { name: /3D/ }).waitFor();
+    const names = [];
+    for (const version of [1, 2]) {
+      const [download] = await Promise.all([
+        page.waitForEvent("download"),
+        page.getByRole("button", { name: new RegExp(`^GLB ${version}`) }).click(),
+      ]);
+      names.push(download.suggestedFilename());
+    }
+    assert.match(names.join(" "), /^(gj-\w+)-0\.glb \1-1\.glb$/);
   });
 });
 
