@@ -1,7 +1,7 @@
 // Everyone can use the page: by keyboard, with a screen reader, in light and dark, on a phone.
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { accessible, ask, clear, drawn, give, key, launch, reached, says, screenshot, submit, visit } from "./browser.mjs";
+import { accessible, ask, clear, drawn, give, key, launch, reached, says, submit, visit } from "./browser.mjs";
 
 let browser;
 before(async () => (browser = await launch()));
@@ -152,6 +152,7 @@ for (const [device, options] of [["desk", {}], ["phone", PHONE]]) {
 test("the description of the API is shown", async () => {
   await visit(browser, { path: "/docs" }, async (page) => {
     await page.getByText("/api/v1/generate/text-to-3d").first().waitFor();
-    await screenshot(page, "docs");
+    // Swagger UI is as it comes: its colours, the list of servers without a name, and links within its buttons are not ours to mend.
+    await accessible(page, "docs", ["color-contrast", "select-name", "nested-interactive"]);
   });
 });
