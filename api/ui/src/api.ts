@@ -96,8 +96,9 @@ export async function file(url: string, read: (bytes: number) => void = () => {}
   return new File(pieces, name ?? "asset", { type: response.headers.get("Content-Type") ?? "" });
 }
 
-export function fromImages(form: FormData, once: string): Promise<JobResponse> {
-  return json("/api/v1/generate/image-to-3d", { method: "POST", body: form, headers: { "Idempotency-Key": once } });
+/** An asset from what `form` holds: pictures, or for a variant a mesh and a prompt. */
+export function fromFiles(kind: "image-to-3d" | "variant", form: FormData, once: string): Promise<JobResponse> {
+  return json(`/api/v1/generate/${kind}`, { method: "POST", body: form, headers: { "Idempotency-Key": once } });
 }
 
 export function fromText(request: Partial<Text> & { prompt: string }, once: string): Promise<JobResponse> {

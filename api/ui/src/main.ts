@@ -6,6 +6,7 @@ import { find } from "./dom";
 import * as form from "./form";
 import * as jobs from "./jobs";
 import * as keys from "./keys";
+import * as result from "./result";
 
 form.start(({ id }) => open(id));
 jobs.start(open, (id) => {
@@ -13,6 +14,7 @@ jobs.start(open, (id) => {
   jobs.removed(id);
 });
 asset.start(jobs.update, jobs.removed);
+result.start(form.vary);
 keys.start(() => void begin());
 
 if (api.key.get()) void begin();
@@ -22,7 +24,12 @@ else keys.ask();
 async function begin(): Promise<void> {
   const id = asset.current() ?? location.hash.slice(1);
   if (id) void asset.show(id);
-  await Promise.all([jobs.load(), api.health().then(form.available, () => {})]);
+  await Promise.all([jobs.load(), api.health().then(available, () => {})]);
+}
+
+function available(health: api.Health): void {
+  form.available(health);
+  result.available(health);
 }
 
 function open(id: string): void {

@@ -1,5 +1,6 @@
 // The pictures that an asset is to be made from: chosen, dropped or pasted.
 import { find, make, say } from "./dom";
+import { chosen as chosenBy } from "./files";
 
 /** As many views of one object as the service takes. */
 const MOST = 8;
@@ -7,38 +8,12 @@ const TYPES = ["image/png", "image/jpeg", "image/webp"];
 
 const field = find<HTMLInputElement>("image");
 const list = find<HTMLUListElement>("pictures");
-const drop = find("drop");
 const error = find("image-error");
 
 const chosen: File[] = [];
 
-/** Calls `changed` whenever there are other pictures. */
-export function start(changed: () => void): void {
-  const take = (files: Iterable<File>) => {
-    add([...files]);
-    changed();
-  };
-  field.addEventListener("change", () => {
-    take(field.files ?? []);
-    // The same file may be chosen again after it was removed.
-    field.value = "";
-  });
-  document.addEventListener("paste", (event) => {
-    const files = event.clipboardData?.files;
-    if (files?.length) take(files);
-  });
-  document.addEventListener("dragover", (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    drop.classList.add("over");
-  });
-  for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => drop.classList.remove("over"));
-  document.addEventListener("drop", (event) => {
-    const files = event.dataTransfer?.files;
-    if (!files?.length) return;
-    event.preventDefault();
-    take(files);
-  });
+export function start(): void {
+  chosenBy(field, take);
 }
 
 /** The pictures, in the order in which they came. */
@@ -46,9 +21,14 @@ export function pictures(): readonly File[] {
   return chosen;
 }
 
-function add(files: File[]): void {
-  const wrong = files.find((file) => !TYPES.includes(file.type));
-  const fitting = files.filter((file) => TYPES.includes(file.type));
+function fits({ type }: File): boolean {
+  return TYPES.includes(type);
+}
+
+/** Adds the pictures among the files. */
+export function take(files: File[]): void {
+  const wrong = files.find((file) => !fits(file));
+  const fitting = files.filter(fits);
   const places = MOST - chosen.length;
   chosen.push(...fitting.slice(0, places));
   if (wrong) say(error, `${wrong.name} is no PNG, JPEG or WebP picture.`);

@@ -9,7 +9,30 @@ const help = find("viewer-help");
 const versions = find("versions");
 const downloads = find<HTMLUListElement>("downloads");
 
+const vary = find<HTMLButtonElement>("vary");
+
 let endView: (() => void) | undefined;
+/** The model that is shown, and whether the workers give meshes another surface. */
+let shown: api.Output | undefined;
+let varies = false;
+
+/** Calls `chosen` with a model that is to have another surface. */
+export function start(chosen: (model: File) => void): void {
+  vary.addEventListener("click", () => {
+    const model = shown;
+    if (model) void busy(vary, () => told(async () => chosen(await api.file(model.url))));
+  });
+}
+
+/** Offers another surface only where there are workers for it. */
+export function available(health: api.Health): void {
+  varies = health.variant;
+  offerVariant();
+}
+
+function offerVariant(): void {
+  vary.hidden = !varies || !shown;
+}
 
 /** Shows the model, and offers all files. */
 export async function show(job: api.Job, signal: AbortSignal): Promise<void> {
@@ -30,6 +53,8 @@ export function clear(): void {
   viewer.hidden = help.hidden = versions.hidden = true;
   say(state, "");
   downloads.replaceChildren();
+  shown = undefined;
+  offerVariant();
 }
 
 /** A job may have made several models; one is shown. */
@@ -47,6 +72,8 @@ function offerVersions(models: api.Output[], signal: AbortSignal): void {
 async function turn(model: api.Output, job: api.Job | undefined, signal: AbortSignal): Promise<void> {
   endView?.();
   endView = undefined;
+  shown = model;
+  offerVariant();
   viewer.hidden = false;
   const loading = (bytes: number) => say(state, `Loading the model: ${Math.floor((bytes / model.bytes) * 10) * 10} % of ${size(model.bytes)}`);
   loading(0);
@@ -88,16 +115,20 @@ function label(file: api.Output, files: api.Output[]): string {
 function download(label: string, url: string): HTMLButtonElement {
   const button = make("button", { type: "button", textContent: label });
   button.addEventListener("click", () => void busy(button, async () => {
-    try {
-      save(await api.file(url, (read) => say(button, `${label}, ${size(read)}`)));
-    } catch (error) {
-      askIfRefused(error);
-      say(find("job-error"), message(error));
-    } finally {
-      say(button, label);
-    }
+    await told(async () => save(await api.file(url, (read) => say(button, `${label}, ${size(read)}`))));
+    say(button, label);
   }));
   return button;
+}
+
+/** Fetches a file, and says where that fails. */
+async function told(fetch: () => Promise<void>): Promise<void> {
+  try {
+    await fetch();
+  } catch (error) {
+    askIfRefused(error);
+    say(find("job-error"), message(error));
+  }
 }
 
 function save(file: File): void {

@@ -89,6 +89,44 @@ test("a description becomes an asset", async () => {
   });
 });
 
+test("a mesh gets another surface, and so does an asset", async () => {
+  const triangle = { name: "triangle.obj", type: "", bytes: Buffer.from("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n") };
+  await visit(browser, { refusals: [422] }, async (page) => {
+    await page.getByLabel("a mesh", { exact: true }).check();
+    await make(page);
+    await says(page, "Choose a mesh first.", "#mesh-error");
+    await give(page, "drop", { name: "notes.txt", type: "text/plain" });
+    await says(page, "notes.txt is no GLB, OBJ, PLY or STL mesh.", "#mesh-error");
+    await page.getByLabel("a picture", { exact: true }).check();
+    await give(page, "drop", triangle);
+    assert.ok(await page.getByLabel("a mesh", { exact: true }).isChecked());
+    await page.getByRole("button", { name: "Remove triangle.obj" }).click();
+    assert.equal(await page.locator("#meshes li").count(), 0);
+    await page.getByLabel(/^Choose a mesh/).setInputFiles({ name: "broken.stl", mimeType: "", buffer: Buffer.from("nothing") });
+    await make(page);
+    await says(page, "Describe the surface first.", "#prompt-error");
+    await page.getByRole("textbox", { name: "Its new surface" }).fill("rusty iron");
+    await make(page);
+    await says(page, /mesh/i, "#mesh-error");
+    await give(page, "paste", triangle);
+    await make(page);
+    await says(page, "Done");
+    const [job] = (await ask("GET", "/api/v1/jobs?input=variant")).jobs;
+
+    await page.getByLabel("a picture", { exact: true }).check();
+    await page.getByRole("button", { name: "Give it another surface" }).click();
+    await page.getByText(`${job.id}.glb`).waitFor();
+    await page.waitForFunction(() => document.activeElement.id === "prompt");
+    await page.keyboard.press("ControlOrMeta+a");
+    await page.keyboard.type("old gold");
+    await make(page);
+    await page.waitForFunction((before) => location.hash !== `#${before}`, job.id);
+    await says(page, "Done");
+    const { jobs } = await ask("GET", "/api/v1/jobs?input=variant");
+    assert.equal(jobs.length, 2);
+  });
+});
+
 test("a picture that is none is refused beside its field", async () => {
   await visit(browser, { refusals: [422] }, async (page) => {
     await make(page);

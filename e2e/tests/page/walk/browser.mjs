@@ -112,7 +112,7 @@ export async function give(page, event, ...files) {
       const content = Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0));
       transfer.items.add(new File([content], name, { type }));
     }
-    const target = document.querySelector("#drop");
+    const target = document.querySelector(".drop");
     const options = { bubbles: true, cancelable: true };
     target.dispatchEvent(
       event === "paste"
