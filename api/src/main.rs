@@ -10,6 +10,11 @@ use tokio::net::TcpListener;
 use trellis_api::{CleanSettings, Key, Keys, Listeners, MasterSecrets, Scope, Settings};
 use trellis_telemetry::Traces;
 
+/// Answers from the cache are made of hundreds of small pieces: with the C library's allocator each takes a fifth more of the CPU. It also gives back
+/// what a rush of requests took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// REST facade over GenerationJobs.
 #[derive(Debug, Parser)]
 #[command(version)]
