@@ -5,7 +5,7 @@
 
 use std::io::Cursor;
 
-use image::{ImageDecoder as _, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::Fault;
 
@@ -17,6 +17,9 @@ pub(super) const MIN_SIDE: u32 = 16;
 
 /// Pixels that a decoder may give: an RGBA image of 64 megapixels. What it takes besides is its own affair: see `DECODERS`.
 const MAX_DECODED_BYTES: u64 = 256 << 20;
+
+/// What a PNG file may hold beside its pixels, unpacked. A colour profile of more is left aside; comments of more are refused.
+const MAX_EXTRA_BYTES: u64 = 8 << 20;
 
 /// How many passes over its pixels a JPEG may take. Programs write some ten; a few bytes each make the decoder go over all of them.
 const MAX_SCANS: usize = 64;
@@ -36,10 +39,12 @@ pub(super) fn check(bytes: &[u8]) -> Result<(&'static str, &'static str), Fault>
 }
 
 fn decode(bytes: &[u8], format: ImageFormat) -> Result<(), Fault> {
-    let damaged = |error: image::ImageError| Fault::Damaged(error.to_string());
-    // The dimensions come from the header alone, so that a bomb is refused before its pixels are made.
-    let header = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(damaged)?;
-    let (width, height) = header.dimensions();
+    let damaged = |error: ImageError| Fault::Damaged(error.to_string());
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(at_most(MAX_EXTRA_BYTES));
+    // Reads what stands before the pixels, so that a bomb is refused before they are made.
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
     if [width, height].iter().any(|side| !(MIN_SIDE..=MAX_SIDE).contains(side)) {
         return Err(Fault::Dimensions { width, height });
     }
@@ -51,12 +56,17 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<(), Fault> {
             Some(_) => {}
         }
     }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    reader.limits(limits);
-    reader.decode().map_err(damaged)?;
+    let mut limits = at_most(MAX_DECODED_BYTES);
+    limits.reserve(decoder.total_bytes()).map_err(damaged)?;
+    decoder.set_limits(limits).map_err(damaged)?;
+    DynamicImage::from_decoder(decoder).map_err(damaged)?;
     Ok(())
+}
+
+fn at_most(bytes: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(bytes);
+    limits
 }
 
 /// How many scans the JPEG stream `bytes` has; `None` where it has no end (ITU T.81, annex B): markers are followed up to the

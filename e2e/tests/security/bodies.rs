@@ -1,10 +1,11 @@
 //! Bodies that are too large, too deep, too slow or none at all.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use flate2::Crc;
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::json;
 
@@ -13,13 +14,24 @@ use crate::fixture::{Fixture, IMAGE, PHOTO, TEXT, VARIANT, problem};
 /// A PNG file of which only the head is there: so many pixels a side.
 fn png_head(side: u32) -> Vec<u8> {
     let side = side.to_be_bytes();
-    let header = [&b"IHDR"[..], &side, &side, &[8, 6, 0, 0, 0]].concat();
-    let mut file = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
-    file.extend(&header);
+    let header = chunk("IHDR", &[&side[..], &side, &[8, 6, 0, 0, 0]].concat());
+    [b"\x89PNG\r\n\x1a\n".to_vec(), header].concat()
+}
+
+/// A part of a PNG file.
+fn chunk(kind: &str, content: &[u8]) -> Vec<u8> {
     let mut checksum = Crc::new();
-    checksum.update(&header);
-    file.extend(checksum.sum().to_be_bytes());
-    file
+    checksum.update(kind.as_bytes());
+    checksum.update(content);
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    [&length[..], kind.as_bytes(), content, &checksum.sum().to_be_bytes()].concat()
+}
+
+/// So many zeros, as they stand in a PNG file.
+fn packed_zeros(length: u64) -> Vec<u8> {
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+    std::io::copy(&mut std::io::repeat(0).take(length), &mut packed).unwrap();
+    packed.finish().unwrap()
 }
 
 #[tokio::test]
@@ -125,6 +137,32 @@ async fn what_cannot_be_a_request_is_refused_and_the_service_goes_on() {
     fixture.submit().await;
     let (now, _) = fixture.rest.process.memory().unwrap();
     println!("memory afterwards: {now:.0} MiB");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_small_image_that_hides_a_large_one_takes_no_more_memory_than_it_says() {
+    const SIDE: u32 = 64;
+    const BOMB_MIB: u32 = 256;
+    let fixture = Fixture::start("bombs").await;
+    let bomb = packed_zeros(u64::from(BOMB_MIB) << 20);
+    let pixels = chunk("IDAT", &packed_zeros(u64::from(SIDE * (SIDE * 4 + 1))));
+    let hidden = |kind: &str, head: &[u8]| [chunk(kind, &[head, &bomb].concat()), pixels.clone()].concat();
+    for (place, chunks) in [
+        ("the pixels", chunk("IDAT", &bomb)),
+        ("the colour profile", hidden("iCCP", b"profile\0\0")),
+        ("a comment", hidden("zTXt", b"Comment\0\0")),
+        ("a comment in another language", hidden("iTXt", b"Comment\0\x01\0\0\0")),
+    ] {
+        let file = [png_head(SIDE), chunks, chunk("IEND", b"")].concat();
+        let form = reqwest::multipart::Form::new().part("image", reqwest::multipart::Part::bytes(file));
+        let before = fixture.rest.process.memory().unwrap();
+        let answer = fixture.with_key("alice", &Method::POST, IMAGE).multipart(form).send().await.unwrap();
+        let status = answer.status().as_u16();
+        assert!([202, 422].contains(&status), "{place}: {status} {}", answer.text().await.unwrap());
+        let (_, peak) = fixture.rest.process.memory().unwrap();
+        assert!(peak - before.1 < f64::from(BOMB_MIB / 4), "{place}: {before:?} MiB before, {peak} then");
+    }
     fixture.stop().await;
 }
 

@@ -4,7 +4,10 @@ use std::io::Cursor;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder, ImageReader, Limits, RgbImage};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder, ImageReader, ImageResult, Limits,
+    RgbImage,
+};
 
 use super::Format;
 use super::check::damaged;
@@ -14,6 +17,8 @@ use crate::{Error, Result};
 const QUALITY: u8 = 90;
 /// Longest side of a texture that is read.
 const LONGEST: u32 = 8192;
+/// The most that a PNG file may hold beside its pixels, unpacked, in bytes: a colour profile and comments.
+const MAX_EXTRA: u64 = 8 << 20;
 
 /// How a texture is stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,16 +105,23 @@ fn webp(picture: &RgbImage) -> Result<Vec<u8>> {
 pub(super) fn decode(format: Format, bytes: &[u8]) -> Result<RgbImage> {
     let broken =
         |error: &dyn std::fmt::Display| damaged(format, format_args!("its texture is broken: {error}"));
-    let mut reader =
-        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| broken(&error))?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(LONGEST);
-    limits.max_image_height = Some(LONGEST);
-    limits.max_alloc = Some(u64::from(LONGEST) * u64::from(LONGEST) * 8);
-    reader.limits(limits);
-    let picture = reader.decode().map_err(|error| broken(&error))?.into_rgb8();
+    let picture = picture(bytes).map_err(|error| broken(&error))?.into_rgb8();
     if picture.is_empty() {
         return Err(broken(&"it has no texels"));
     }
     Ok(picture)
+}
+
+fn picture(bytes: &[u8]) -> ImageResult<DynamicImage> {
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(LONGEST);
+    limits.max_image_height = Some(LONGEST);
+    limits.max_alloc = Some(MAX_EXTRA);
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    limits.max_alloc = Some(u64::from(LONGEST) * u64::from(LONGEST) * 8);
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    DynamicImage::from_decoder(decoder)
 }

@@ -10,8 +10,10 @@ use crate::{Error, Result};
 
 /// Longest side accepted, in pixels.
 const MAX_SIDE: u32 = 8192;
-/// Most memory that decoding may take, in bytes: the largest image at 16 bits per channel.
+/// Most memory that the pixels may take, in bytes: the largest image at 16 bits per channel.
 const MAX_ALLOC: u64 = 8192 * 8192 * 8;
+/// The same for what a PNG file holds beside them, unpacked: a colour profile and comments.
+const MAX_EXTRA: u64 = 8 << 20;
 
 /// Decodes a PNG, JPEG or WebP file and turns it upright as its EXIF orientation says. Grey, palette, CMYK and 16-bit images become
 /// 8-bit colour; of an animation, the first frame is taken.
@@ -21,7 +23,7 @@ const MAX_ALLOC: u64 = 8192 * 8192 * 8;
 /// memory is taken for it.
 pub fn decode(bytes: &[u8]) -> Result<RgbaImage> {
     let mut reader = ImageReader::new(Cursor::new(bytes));
-    reader.limits(limits());
+    reader.limits(limits(MAX_EXTRA));
     // Guessing reads from memory, which cannot fail.
     let reader = reader.with_guessed_format().map_err(|error| refuse(&ImageError::IoError(error)))?;
     let format = reader.format();
@@ -30,6 +32,7 @@ pub fn decode(bytes: &[u8]) -> Result<RgbaImage> {
     if !format.is_none_or(|format| is_whole(format, bytes)) {
         return Err(Error::InvalidInput("the image file is cut off; send it again, whole".into()));
     }
+    decoder.set_limits(limits(MAX_ALLOC)).map_err(|error| refuse(&error))?;
     // A photo with damaged metadata is still a photo.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| refuse(&error))?;
@@ -37,11 +40,11 @@ pub fn decode(bytes: &[u8]) -> Result<RgbaImage> {
     Ok(image.into_rgba8())
 }
 
-fn limits() -> Limits {
+fn limits(bytes: u64) -> Limits {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_ALLOC);
+    limits.max_alloc = Some(bytes);
     limits
 }
 
