@@ -4,6 +4,10 @@ use k8s_openapi::jiff::Timestamp;
 use prometheus::{Gauge, IntCounterVec, IntGauge, Opts, Registry};
 use trellis_crds::{DeliveryState, WebhookEvent};
 
+const DELIVERED: &str = "delivered";
+const FAILED: &str = "failed";
+const DEAD: &str = "dead";
+
 /// The metrics of webhooks.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
@@ -30,6 +34,12 @@ impl Metrics {
             "trellis_api_webhook_oldest_due_seconds",
             "How long ago that happened of which the oldest message tells that was not delivered yet.",
         )?;
+        // Those of which there was none are told as well: else the first is no increase.
+        for event in WebhookEvent::ALL {
+            for outcome in [DELIVERED, FAILED, DEAD] {
+                attempts.with_label_values(&[event.as_str(), outcome]);
+            }
+        }
         registry.register(Box::new(attempts.clone()))?;
         registry.register(Box::new(due.clone()))?;
         registry.register(Box::new(oldest.clone()))?;
@@ -39,9 +49,9 @@ impl Metrics {
     /// Counts an attempt after which the delivery is in this state.
     pub(super) fn count(&self, event: WebhookEvent, state: DeliveryState) {
         let outcome = match state {
-            DeliveryState::Delivered => "delivered",
-            DeliveryState::Pending => "failed",
-            DeliveryState::Dead => "dead",
+            DeliveryState::Delivered => DELIVERED,
+            DeliveryState::Pending => FAILED,
+            DeliveryState::Dead => DEAD,
         };
         self.attempts.with_label_values(&[event.as_str(), outcome]).inc();
     }
