@@ -16,9 +16,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use trellis_api::{Key, Keys, Listeners, Settings, WebhookSettings};
 use trellis_crds::{GenerationJob, InputKind, WorkerPool};
-use trellis_e2e::{ApiServer, Namespace, install_crds};
+use trellis_e2e::{ApiServer, Namespace, install_crds, own_log, tells_none};
 
 pub(crate) const PHOTO: &[u8] = include_bytes!("../../../worker/pipeline/tests/golden/15_end2end/input.png");
+/// What webhooks are signed with.
+const WEBHOOK_SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// What no log may tell, of whatever test: users, what they ask for, and what things look like that prove who somebody is.
+const SECRETS: [&str; 8] =
+    ["alice", "a cup", "treasure chest", "rusty iron", WEBHOOK_SECRET, "whsec_", "eyJ", "Bearer"];
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running service with two users in one namespace.
@@ -51,6 +56,7 @@ impl Service {
         inputs: &[InputKind],
         change: impl FnOnce(&mut Settings, &Path),
     ) -> Self {
+        own_log();
         let client = server.client().await.unwrap();
         install_crds(&client).await.unwrap();
         let namespace = Namespace::create(&client, prefix).await.unwrap();
@@ -171,8 +177,12 @@ impl Service {
         }
     }
 
-    /// Stops the service and deletes its namespace. Ends only when the service has.
+    /// Stops the service and deletes its namespace. Ends only when the service has. Whatever it did, its log tells none of the secrets that it did
+    /// it with.
     pub(crate) async fn stop(self) {
+        let log = own_log();
+        assert!(log.contains("answered"), "nothing is logged");
+        tells_none("the service", &log, [self.alice.as_str(), &self.bob].into_iter().chain(SECRETS));
         self.shutdown.send(()).unwrap();
         tokio::time::timeout(DEADLINE, self.task).await.expect("the service does not stop").unwrap().unwrap();
         self.namespace.delete().await.unwrap();
@@ -210,7 +220,7 @@ pub(crate) fn write_keys(path: &Path, namespace: &str) -> [String; 2] {
 /// Writes the secret that webhooks are signed with, and returns its file.
 pub(crate) fn write_webhook_secret(folder: &Path) -> PathBuf {
     let path = folder.join("webhook-secret");
-    std::fs::write(&path, "0123456789abcdef0123456789abcdef").unwrap();
+    std::fs::write(&path, WEBHOOK_SECRET).unwrap();
     path
 }
 

@@ -26,7 +26,8 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn start(name: &str) -> Self {
         let server = ApiServer::shared().await.unwrap();
-        let service = Service::start_on(server, name, &[InputKind::Image, InputKind::Text, InputKind::Variant]).await;
+        let service =
+            Service::start_on(server, name, &[InputKind::Image, InputKind::Text, InputKind::Variant]).await;
         let client = server.client().await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { _ = stopped.await };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use trellis_e2e::processes::{KeyEntry, Rest, RestSettings};
-use trellis_e2e::{ApiServer, Namespace, install_crds};
+use trellis_e2e::{ApiServer, LOG_LEVEL, Namespace, install_crds, tells_none};
 
 pub(crate) const TEXT: &str = "/api/v1/generate/text-to-3d";
 pub(crate) const VARIANT: &str = "/api/v1/generate/variant";
@@ -15,8 +15,6 @@ pub(crate) const PHOTO: &[u8] = include_bytes!("../../../worker/pipeline/tests/g
 pub(crate) const NO_JOB: &str = "gj-00000000000000000000000001";
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(90);
-/// All that the service itself can say, and what others say that matters.
-pub(crate) const LOG_LEVEL: &str = "info,trellis_api=trace,trellis_storage=trace";
 /// What every job of the fixture is to show, and what its webhooks are signed with.
 const PROMPT: &str = "a cup that nobody may read of";
 const WEBHOOK_SECRET: &str = "what-webhooks-are-signed-with-here";
@@ -93,14 +91,6 @@ impl Fixture {
         let secrets = self.rest.keys().chain([PROMPT, WEBHOOK_SECRET, "alice", "whsec_", "eyJ", "Bearer"]);
         tells_none("the API", &self.rest.process.log().unwrap(), secrets);
         self.namespace.delete().await.unwrap();
-    }
-}
-
-/// Checks that the log of `program` has none of `secrets`.
-pub(crate) fn tells_none<'a>(program: &str, log: &str, secrets: impl IntoIterator<Item = &'a str>) {
-    for secret in secrets {
-        let told: Vec<_> = log.lines().filter(|line| line.contains(secret)).collect();
-        assert!(told.is_empty(), "{program} tells {secret}: {told:#?}");
     }
 }
 

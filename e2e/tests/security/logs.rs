@@ -9,15 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use trellis_e2e::ApiServer;
 use trellis_e2e::processes::{Service, ServiceSettings};
+use trellis_e2e::{ApiServer, LOG_LEVEL, tells_none};
 
-use crate::fixture::{IMAGE, PHOTO, TEXT, tells_none};
+use crate::fixture::{IMAGE, PHOTO, TEXT};
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// All that our own programs can say, and what others say that matters.
-const LEVEL: &str =
-    "info,trellis_api=trace,trellis_operator=trace,trellis_storage=trace,trellis_worker_core=trace";
 const USER: &str = "user-nobody-may-see";
 const PROMPT: &str = "prompt-nobody-may-see";
 const SECRET: &str = "secret-nobody-may-see";
@@ -27,8 +24,11 @@ const CLIENT: [u8; 4] = [127, 77, 66, 55];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_jobs_whole_life_leaves_nothing_of_it_in_any_log() -> Result<()> {
     let server = ApiServer::shared().await?;
-    let settings =
-        ServiceSettings { users: vec![USER.into()], log_level: LEVEL.into(), ..ServiceSettings::default() };
+    let settings = ServiceSettings {
+        users: vec![USER.into()],
+        log_level: LOG_LEVEL.into(),
+        ..ServiceSettings::default()
+    };
     let service = Service::start(server, "logs", &settings).await?;
     let visitor = Visitor::of(&service)?;
 
