@@ -1,5 +1,6 @@
 //! Connections: their protocols, their certificate, and what a client may not make them cost.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,6 +43,36 @@ async fn http_2_is_spoken_without_tls_by_those_who_know() {
         let answer = jobs.bearer_auth(&service.alice).send().await.unwrap();
         assert_eq!((answer.status(), answer.version()), (StatusCode::OK, version));
     }
+    service.stop().await;
+}
+
+/// The server's settings are the first that it sends (RFC 9113, sections 3.4 and 6.5).
+#[tokio::test]
+async fn a_connection_of_http_2_carries_so_many_requests_at_a_time_and_no_headers_without_end() {
+    const SETTINGS: u8 = 4;
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    const MAX_HEADER_LIST_SIZE: u16 = 6;
+    let service = Service::start("streams", &[]).await;
+    let mut connection = connect(&service).await;
+    let none = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
+    connection.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &none[..]].concat()).await.unwrap();
+    let mut head = [0; 9];
+    let read = async {
+        connection.read_exact(&mut head).await.unwrap();
+        let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+        connection.read_exact(&mut settings).await.unwrap();
+        settings
+    };
+    let sent = timeout(DEADLINE, read).await.unwrap();
+    let settings: HashMap<_, _> = sent
+        .chunks(6)
+        .map(|pair| {
+            (u16::from_be_bytes([pair[0], pair[1]]), u32::from_be_bytes(pair[2..].try_into().unwrap()))
+        })
+        .collect();
+    assert_eq!((head[0], head[3]), (0, SETTINGS));
+    assert_eq!(settings.get(&MAX_CONCURRENT_STREAMS), Some(&200), "{settings:?}");
+    assert!(settings.get(&MAX_HEADER_LIST_SIZE).is_some_and(|most| *most <= 64 << 10), "{settings:?}");
     service.stop().await;
 }
 
