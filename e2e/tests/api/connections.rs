@@ -73,6 +73,7 @@ async fn a_connection_of_http_2_carries_so_many_requests_at_a_time_and_no_header
     assert_eq!((head[0], head[3]), (0, SETTINGS));
     assert_eq!(settings.get(&MAX_CONCURRENT_STREAMS), Some(&200), "{settings:?}");
     assert!(settings.get(&MAX_HEADER_LIST_SIZE).is_some_and(|most| *most <= 64 << 10), "{settings:?}");
+    drop(connection);
     service.stop().await;
 }
 

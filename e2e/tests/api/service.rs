@@ -181,7 +181,7 @@ impl Service {
     /// it with.
     pub(crate) async fn stop(self) {
         let log = own_log();
-        assert!(log.contains("answered"), "nothing is logged");
+        assert!(log.contains("ready"), "what is logged is not written down");
         tells_none("the service", &log, [self.alice.as_str(), &self.bob].into_iter().chain(SECRETS));
         self.shutdown.send(()).unwrap();
         tokio::time::timeout(DEADLINE, self.task).await.expect("the service does not stop").unwrap().unwrap();
