@@ -235,15 +235,16 @@ impl Jobs {
                 Ok(_) | Err(ClusterError::NotFound) => {}
                 Err(error) => return Err(error.into()),
             }
-            // Whoever asks for a list next is not to find the job in it.
-            let _ = tokio::time::timeout(PATIENCE, self.forgotten(caller, id, follower)).await;
         }
         match self.archive.find(caller, id).await {
-            Ok(job) if belongs_to(&job, caller) => self.archive.delete(caller, id).await,
-            Err(error) if !matches!(error, JobError::NotFound) => Err(error),
-            _ if is_live => Ok(()),
-            _ => Err(JobError::NotFound),
+            Ok(job) if belongs_to(&job, caller) => self.archive.delete(caller, id).await?,
+            Err(error) if !matches!(error, JobError::NotFound) => return Err(error),
+            _ if is_live => {}
+            _ => return Err(JobError::NotFound),
         }
+        // Whoever asks for a list next is not to find the job in it.
+        let _ = tokio::time::timeout(PATIENCE, self.forgotten(caller, id, follower)).await;
+        Ok(())
     }
 
     /// Ends when the watch knows the job no more.
