@@ -43,7 +43,10 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<(), Fault> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(at_most(MAX_EXTRA_BYTES));
     // Reads what stands before the pixels, so that a bomb is refused before they are made.
-    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let mut decoder = reader.into_decoder().map_err(|error| match error {
+        ImageError::Limits(_) => Fault::Extras(MAX_EXTRA_BYTES >> 20),
+        error => damaged(error),
+    })?;
     let (width, height) = decoder.dimensions();
     if [width, height].iter().any(|side| !(MIN_SIDE..=MAX_SIDE).contains(side)) {
         return Err(Fault::Dimensions { width, height });
@@ -141,6 +144,18 @@ mod tests {
         let with = |scans: usize| [&file[..end], &scan.repeat(scans), &file[end..]].concat();
         assert_eq!(scans(&with(0)), Some(1));
         assert_eq!(check(&with(MAX_SCANS)), Err(Fault::Scans(MAX_SCANS + 1)));
+    }
+
+    #[test]
+    fn comments_without_end_are_refused() {
+        let mut file = encoded(64, 64, ImageFormat::Png);
+        let text = [&b"tEXtComment\0"[..], &[b'a'; 9 << 20]].concat();
+        let length = u32::try_from(text.len() - 4).unwrap().to_be_bytes();
+        let mut checksum = flate2::Crc::new();
+        checksum.update(&text);
+        let head_ends = 33;
+        file.splice(head_ends..head_ends, [&length[..], &text, &checksum.sum().to_be_bytes()].concat());
+        assert_eq!(check(&file), Err(Fault::Extras(8)));
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub(crate) enum Fault {
     /// The file ends early or contradicts itself.
     #[error("cannot be decoded: {0}. The file is probably cut short or damaged.")]
     Damaged(String),
+    /// An image file has more than so many MiB of other things.
+    #[error("holds more than {0} MiB beside its pixels. Send it without comments.")]
+    Extras(u64),
     /// A mesh without triangles.
     #[error("has no faces. A cloud of points or of Gaussians has no surface to change.")]
     NoFaces,

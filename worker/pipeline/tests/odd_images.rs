@@ -60,6 +60,10 @@ fn metadata_that_inflates_to_gigabytes_does_not() {
     let bomb = samples::png_chunk(b"zTXt", b"a\0\0\x78\x9c\x01\xff\xff\0\0");
     file.splice(33..33, bomb);
     assert_eq!(decode(&file).unwrap(), disc(40, 30));
+    let long = [&b"Comment\0"[..], &[b'a'; 9 << 20]].concat();
+    file.splice(33..33, samples::png_chunk(b"tEXt", &long));
+    let message = refused(decode(&file));
+    assert!(message.contains("more than 8 MiB beside its pixels"), "{message}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use image::error::LimitErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits, RgbaImage};
 
@@ -64,6 +65,11 @@ fn too_large() -> Error {
 
 fn refuse(error: &ImageError) -> Error {
     match error {
+        ImageError::Limits(error) if error.kind() == LimitErrorKind::InsufficientMemory => {
+            Error::InvalidInput(
+                "the image file holds more than 8 MiB beside its pixels; send it without comments".into(),
+            )
+        }
         ImageError::Limits(_) => too_large(),
         ImageError::Unsupported(_) => Error::InvalidInput(format!(
             "the image is not a PNG, JPEG or WebP file of a common kind ({error}); convert it to PNG"
