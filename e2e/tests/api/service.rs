@@ -180,12 +180,12 @@ impl Service {
     /// Stops the service and deletes its namespace. Ends only when the service has. Whatever it did, its log tells none of the secrets that it did
     /// it with.
     pub(crate) async fn stop(self) {
-        let log = own_log();
-        assert!(log.contains("ready"), "what is logged is not written down");
-        tells_none("the service", &log, [self.alice.as_str(), &self.bob].into_iter().chain(SECRETS));
         self.shutdown.send(()).unwrap();
         tokio::time::timeout(DEADLINE, self.task).await.expect("the service does not stop").unwrap().unwrap();
         self.namespace.delete().await.unwrap();
+        let log = own_log();
+        assert!(log.contains("ready"), "what is logged is not written down");
+        tells_none("the service", &log, [self.alice.as_str(), &self.bob].into_iter().chain(SECRETS));
     }
 }
 
