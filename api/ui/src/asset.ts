@@ -50,7 +50,9 @@ export async function show(id: string): Promise<void> {
       trouble: (problem, seconds) => say(trouble, `${problem.message} It is asked again in ${seconds} s.`),
     });
     if (status?.error) say(failed, status.error.message);
-    if (status?.status === "completed") await result.show(await api.job(id), signal);
+    if (status?.status !== "completed") return;
+    const job = await api.job(id);
+    if (!signal.aborted) await result.show(job, signal);
   } catch (error) {
     if (!signal.aborted) report(error);
   }

@@ -36,7 +36,8 @@ function placeOf(pointer: string): HTMLElement | undefined {
   return places.find((place) => place.dataset["fields"]!.split(" ").includes(field));
 }
 
-function tell(place: HTMLElement, text: string): void {
+/** Says at `place` what is wrong with its field; nothing where nothing is any more. */
+export function tell(place: HTMLElement, text: string): void {
   say(place, text);
   const control = controlOf(place);
   if (text) control.setAttribute("aria-invalid", "true");

@@ -1,4 +1,4 @@
-// Files that are dropped or pasted, wherever on the page.
+// Files that people give: chosen by a field, or dropped or pasted wherever on the page.
 
 const targets = document.querySelectorAll(".drop");
 

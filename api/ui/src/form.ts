@@ -37,9 +37,8 @@ export function start(made: (job: api.JobResponse) => void): void {
   pictures.start();
   mesh.start();
   files.start((given) => {
-    const isMesh = given.some(mesh.fits);
-    if (!isMesh && input() !== "variant") choose("image");
-    if (isMesh) choose("variant");
+    if (given.some(mesh.fits)) choose("variant");
+    else if (given.some(pictures.fits) || input() === "text") choose("image");
     if (input() === "variant") mesh.take(given);
     else pictures.take(given);
   });
@@ -55,7 +54,9 @@ export function vary(file: File): void {
 /** Says what this installation does not take. */
 export function available(health: api.Health): void {
   takes = { image: health.image_to_3d, text: health.text_to_3d, variant: health.variant };
-  if (!takes.image && takes.text && !pictures.pictures().length) choose("text");
+  const other = (["text", "variant"] as const).find((kind) => takes[kind]);
+  // Not what people have chosen themselves.
+  if (input() === "image" && !takes.image && other && !pictures.pictures().length) choose(other);
   showInput();
 }
 

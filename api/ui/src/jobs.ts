@@ -20,13 +20,15 @@ const PAGE = 12;
 /** Milliseconds between looks at the list while some jobs of it are not done. */
 const REFRESH = 10_000;
 
-/** Milliseconds after which a list that was behind is asked for again. */
+/** Milliseconds after which a list that was behind is asked for again, and how often that is done for one job. */
 const SOON = 1000;
+const PATIENCE = 10;
 
 /** The rows in the list, by job. */
 const rows = new Map<string, Row>();
-/** Jobs that were deleted: another replica of the service may still tell of them. */
-const gone = new Set<string>();
+/** Jobs that were deleted, and how many lists may still have them: another replica of the service may be behind. */
+const gone = new Map<string, number>();
+let soon: number | undefined;
 let cursor: string | undefined;
 /** The job that is shown, as it was heard of last. */
 let shown: { id: string; status: api.Status } | undefined;
@@ -39,10 +41,10 @@ let missed = false;
 let opened: (id: string) => void = () => {};
 let deleted: (id: string) => void = () => {};
 
-/** Calls `open` with the job that is chosen, and `gone` with one that was deleted. */
-export function start(open: (id: string) => void, gone: (id: string) => void): void {
+/** Calls `open` with the job that is chosen, and `remove` with one that was deleted. */
+export function start(open: (id: string) => void, remove: (id: string) => void): void {
   opened = open;
-  deleted = gone;
+  deleted = remove;
   filter.addEventListener("change", () => void load());
   filter.addEventListener("submit", (event) => event.preventDefault());
   again.addEventListener("click", () => void busy(again, load));
@@ -125,7 +127,7 @@ function forget(id: string): void {
 
 /** Hears of a job that was deleted, so that there are fewer of its kind. */
 export function removed(id: string): void {
-  gone.add(id);
+  gone.set(id, PATIENCE);
   forget(id);
   void refresh();
 }
@@ -149,9 +151,7 @@ async function question(page: (status: string) => Promise<api.JobList>, show: (p
   try {
     const answer = await page(wanted());
     if (number !== asked) return;
-    const told = answer.jobs.length;
-    answer.jobs = answer.jobs.filter(({ id }) => !gone.has(id));
-    if (answer.jobs.length < told) setTimeout(() => void refresh(), SOON);
+    answer.jobs = answer.jobs.filter(({ id }) => !isGone(id));
     keepFocus(title, () => {
       show(answer);
       count(answer);
@@ -169,6 +169,17 @@ async function question(page: (status: string) => Promise<api.JobList>, show: (p
       missed = false;
     }
   }
+}
+
+/** Whether a job that a list has was deleted. Lists are asked for until they are without it; in the end it is taken for one that something keeps. */
+function isGone(id: string): boolean {
+  const left = gone.get(id);
+  if (left === undefined) return false;
+  if (left) gone.set(id, left - 1);
+  else gone.delete(id);
+  clearTimeout(soon);
+  soon = setTimeout(() => void refresh(), SOON);
+  return left > 0;
 }
 
 function row(status: api.JobStatus): Row {

@@ -8,7 +8,10 @@ import * as jobs from "./jobs";
 import * as keys from "./keys";
 import * as result from "./result";
 
-form.start(({ id }) => open(id));
+form.start(({ id }) => {
+  open(id);
+  void see();
+});
 jobs.start(open, (id) => {
   asset.forget(id);
   jobs.removed(id);
@@ -24,10 +27,13 @@ else keys.ask();
 async function begin(): Promise<void> {
   const id = asset.current() ?? location.hash.slice(1);
   if (id) void asset.show(id);
-  await Promise.all([jobs.load(), api.health().then(available, () => {})]);
+  await Promise.all([jobs.load(), see()]);
 }
 
-function available(health: api.Health): void {
+/** What the workers take may have changed, and is not known while the service starts. */
+async function see(): Promise<void> {
+  const health = await api.health().catch(() => undefined);
+  if (!health) return;
   form.available(health);
   result.available(health);
 }

@@ -1,5 +1,6 @@
 // The mesh that is to have another surface.
 import { find, make, say, size } from "./dom";
+import { tell } from "./faults";
 import { chosen } from "./files";
 
 /** Also OBJ zipped with its textures. Browsers know no types of meshes. */
@@ -26,9 +27,10 @@ export function fits({ name }: File): boolean {
 /** Takes the first mesh among the files in place of the one that was chosen before. */
 export function take(files: File[]): void {
   const fitting = files.find(fits);
-  const wrong = files[0];
+  const [first] = files;
   if (fitting) file = fitting;
-  say(error, !fitting && wrong ? `${wrong.name} is no GLB, OBJ, PLY or STL mesh.` : "");
+  if (!fitting && first) tell(error, `${first.name} is no GLB, OBJ, PLY or STL mesh.`);
+  else tell(error, files.length > 1 ? `Only ${file?.name} was taken. An OBJ file and its textures come in a ZIP file.` : "");
   show();
 }
 
@@ -42,7 +44,7 @@ function item({ name, size: bytes }: File): HTMLLIElement {
   remove.setAttribute("aria-label", `Remove ${name}`);
   remove.addEventListener("click", () => {
     file = undefined;
-    say(error, "");
+    tell(error, "");
     show();
     field.focus();
   });

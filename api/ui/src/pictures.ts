@@ -1,5 +1,6 @@
 // The pictures that an asset is to be made from: chosen, dropped or pasted.
 import { find, make, say } from "./dom";
+import { tell } from "./faults";
 import { chosen as chosenBy } from "./files";
 
 /** As many views of one object as the service takes. */
@@ -21,7 +22,7 @@ export function pictures(): readonly File[] {
   return chosen;
 }
 
-function fits({ type }: File): boolean {
+export function fits({ type }: File): boolean {
   return TYPES.includes(type);
 }
 
@@ -31,8 +32,8 @@ export function take(files: File[]): void {
   const fitting = files.filter(fits);
   const places = MOST - chosen.length;
   chosen.push(...fitting.slice(0, places));
-  if (wrong) say(error, `${wrong.name} is no PNG, JPEG or WebP picture.`);
-  else say(error, fitting.length > places ? `An asset is made from at most ${MOST} pictures.` : "");
+  if (wrong) tell(error, `${wrong.name} is no PNG, JPEG or WebP picture.`);
+  else tell(error, fitting.length > places ? `An asset is made from at most ${MOST} pictures.` : "");
   show();
 }
 
@@ -48,7 +49,7 @@ function item(file: File, place: number): HTMLLIElement {
   remove.setAttribute("aria-label", `Remove ${file.name}`);
   remove.addEventListener("click", () => {
     chosen.splice(place, 1);
-    say(error, "");
+    tell(error, "");
     show();
     (list.querySelectorAll("button")[Math.min(place, chosen.length - 1)] ?? field).focus();
   });

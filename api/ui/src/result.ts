@@ -8,19 +8,25 @@ const state = find("viewer-state");
 const help = find("viewer-help");
 const versions = find("versions");
 const downloads = find<HTMLUListElement>("downloads");
-
+const failed = find("job-error");
 const vary = find<HTMLButtonElement>("vary");
 
 let endView: (() => void) | undefined;
-/** The model that is shown, and whether the workers give meshes another surface. */
+/** The model that is shown, and whether the workers give meshes another surface, as far as is known. */
 let shown: api.Output | undefined;
-let varies = false;
+let varies = true;
+/** Only the model that was asked for last is shown. */
+let turned = 0;
 
 /** Calls `chosen` with a model that is to have another surface. */
 export function start(chosen: (model: File) => void): void {
   vary.addEventListener("click", () => {
     const model = shown;
-    if (model) void busy(vary, () => told(async () => chosen(await api.file(model.url))));
+    if (model) void busy(vary, () => told(async () => {
+      const file = await api.file(model.url);
+      // People may have gone on to another asset meanwhile.
+      if (shown === model) chosen(file);
+    }));
   });
 }
 
@@ -75,20 +81,24 @@ async function turn(model: api.Output, job: api.Job | undefined, signal: AbortSi
   shown = model;
   offerVariant();
   viewer.hidden = false;
-  const loading = (bytes: number) => say(state, `Loading the model: ${Math.floor((bytes / model.bytes) * 10) * 10} % of ${size(model.bytes)}`);
+  const number = ++turned;
+  const stale = () => signal.aborted || number !== turned;
+  const loading = (bytes: number) => {
+    if (!stale()) say(state, `Loading the model: ${Math.floor((bytes / model.bytes) * 10) * 10} % of ${size(model.bytes)}`);
+  };
   loading(0);
   if (job) void picture(job, signal);
   try {
     const [view, file] = await Promise.all([import("./viewer"), api.file(model.url, loading)]);
     const bytes = await file.arrayBuffer();
-    if (signal.aborted) return;
+    if (stale()) return;
     const end = await view.show(viewer, bytes, find<HTMLButtonElement>("turning"));
-    if (signal.aborted) return end();
+    if (stale()) return end();
     endView = end;
     help.hidden = false;
     say(state, "");
   } catch (error) {
-    if (signal.aborted) return;
+    if (stale()) return;
     askIfRefused(error);
     viewer.hidden = !viewer.childElementCount;
     say(state, `The model cannot be shown here, but it can be downloaded: ${message(error)}`);
@@ -121,13 +131,15 @@ function download(label: string, url: string): HTMLButtonElement {
   return button;
 }
 
-/** Fetches a file, and says where that fails. */
+/** Fetches a file, and says where that fails, if the same asset is still shown. */
 async function told(fetch: () => Promise<void>): Promise<void> {
+  const before = shown;
+  say(failed, "");
   try {
     await fetch();
   } catch (error) {
     askIfRefused(error);
-    say(find("job-error"), message(error));
+    if (shown === before) say(failed, message(error));
   }
 }
 

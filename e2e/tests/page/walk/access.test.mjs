@@ -124,6 +124,9 @@ for (const [device, options] of [["desk", {}], ["phone", PHONE]]) {
       await page.getByRole("button", { name: "Make it" }).click();
       await says(page, /whole number/, "#seed-error");
       await accessible(page, `${device}-form`);
+      await give(page, "drop", { name: "chair.obj", type: "" });
+      await page.getByRole("button", { name: "Remove chair.obj" }).waitFor();
+      await accessible(page, `${device}-mesh`);
     });
     await submit({ seed: 2 });
     const done = await submit({ output_formats: ["glb", "obj", "ply", "stl", "usdz"] });

@@ -100,6 +100,10 @@ test("a mesh gets another surface, and so does an asset", async () => {
     await page.getByLabel("a picture", { exact: true }).check();
     await give(page, "drop", triangle);
     assert.ok(await page.getByLabel("a mesh", { exact: true }).isChecked());
+    assert.equal(await page.locator("#mesh[aria-invalid]").count(), 0);
+    await give(page, "drop", {});
+    assert.ok(await page.getByLabel("a picture", { exact: true }).isChecked());
+    await page.getByLabel("a mesh", { exact: true }).check();
     await page.getByRole("button", { name: "Remove triangle.obj" }).click();
     assert.equal(await page.locator("#meshes li").count(), 0);
     await page.getByLabel(/^Choose a mesh/).setInputFiles({ name: "broken.stl", mimeType: "", buffer: Buffer.from("nothing") });
