@@ -236,15 +236,23 @@ impl Jobs {
                 Err(error) => return Err(error.into()),
             }
         }
-        match self.archive.find(caller, id).await {
-            Ok(job) if belongs_to(&job, caller) => self.archive.delete(caller, id).await?,
-            Err(error) if !matches!(error, JobError::NotFound) => return Err(error),
-            _ if is_live => {}
-            _ => return Err(JobError::NotFound),
+        let had_record = self.delete_record(caller, id).await?;
+        if !is_live {
+            return if had_record { Ok(()) } else { Err(JobError::NotFound) };
         }
         // Whoever asks for a list next is not to find the job in it.
         let _ = tokio::time::timeout(PATIENCE, self.forgotten(caller, id, follower)).await;
-        Ok(())
+        // A worker that was just about to complete the job may have left a record meanwhile.
+        self.delete_record(caller, id).await.map(drop)
+    }
+
+    /// Deletes the record of the caller's job, and says whether there was one.
+    async fn delete_record(&self, caller: &Caller, id: &JobId) -> Result<bool, JobError> {
+        match self.archive.find(caller, id).await {
+            Ok(job) if belongs_to(&job, caller) => self.archive.delete(caller, id).await.map(|()| true),
+            Ok(_) | Err(JobError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends when the watch knows the job no more.
