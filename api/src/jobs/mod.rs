@@ -32,6 +32,9 @@ const PREFIX: &str = "gj-";
 /// For how long after its creation a job may be missing from a replica's watch: replicas' clocks differ, and a watch that broke is taken up again.
 const NEW: Duration = Duration::from_secs(60);
 
+/// How long an answer waits until the cluster has done what was asked for. It will do it in any case.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A job's id, which is its object's name: `gj-` and a ULID in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobId(String);

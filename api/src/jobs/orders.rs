@@ -1,20 +1,15 @@
 //! What users have done to a job that they have: that it is cancelled, or tried again.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use trellis_crds::{GenerationJob, Phase, labels};
 
 use super::following::Following;
 use super::store::Seen;
 use super::view::Status;
-use super::{JobError, JobId};
+use super::{JobError, JobId, PATIENCE};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::cluster::ClusterError;
-
-/// How long an answer waits until the operator has done what was asked for. It will do it in any case.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why something is not done to a job.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use super::archive::Archive;
 use super::cache::{self, Cache, Key};
 use super::followers::{Follower, Followers};
 use super::page::{Cursor, Filter, Selection};
-use super::{JobError, JobId};
+use super::{JobError, JobId, PATIENCE};
 use crate::auth::Caller;
 use crate::cluster::{self, ClusterError, Freshness};
 use crate::limits::quotas::Known;
@@ -34,9 +34,6 @@ pub(crate) struct Jobs {
     freshness: Freshness,
     archive: Archive,
 }
-
-/// How long the answer to a deletion waits until the watch has told of it. Something may keep the object for longer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A job as it is now.
 #[derive(Debug, Clone)]
