@@ -34,6 +34,6 @@ pub use command::pipe;
 pub use crds::{install_crds, install_definitions};
 pub use dump::dump;
 pub use exit::exit;
-pub use logs::{LOG_LEVEL, own_log, tells_none};
+pub use logs::{LOG_LEVEL, OwnLog, own_log, tells_none};
 pub use namespace::{Namespace, in_namespace};
 pub use settings::operator_settings;

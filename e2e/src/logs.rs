@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub const LOG_LEVEL: &str =
     "info,trellis_api=trace,trellis_operator=trace,trellis_storage=trace,trellis_worker_core=trace";
 
-/// What was logged by everything that runs in this process. It is written down from the first call on.
-pub fn own_log() -> String {
-    static LOG: OnceLock<Log> = OnceLock::new();
-    LOG.get_or_init(Log::start).read()
+/// The log of everything that runs in this process. It is written down from the first call on.
+pub fn own_log() -> &'static OwnLog {
+    static LOG: OnceLock<OwnLog> = OnceLock::new();
+    LOG.get_or_init(OwnLog::start)
 }
 
 /// Checks that the log of `program` has none of `secrets`.
@@ -24,10 +24,11 @@ pub fn tells_none<'a>(program: &str, log: &str, secrets: impl IntoIterator<Item 
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// What a process logs itself.
+#[derive(Clone, Debug, Default)]
+pub struct OwnLog(Arc<Mutex<Vec<u8>>>);
 
-impl Log {
+impl OwnLog {
     fn start() -> Self {
         let log = Self::default();
         let writer = log.clone();
@@ -37,12 +38,13 @@ impl Log {
         log
     }
 
-    fn read(&self) -> String {
+    /// All of it so far.
+    pub fn read(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 }
 
-impl io::Write for Log {
+impl io::Write for OwnLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
     }

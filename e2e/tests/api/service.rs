@@ -183,7 +183,7 @@ impl Service {
         self.shutdown.send(()).unwrap();
         tokio::time::timeout(DEADLINE, self.task).await.expect("the service does not stop").unwrap().unwrap();
         self.namespace.delete().await.unwrap();
-        let log = own_log();
+        let log = own_log().read();
         assert!(log.contains("ready"), "what is logged is not written down");
         tells_none("the service", &log, [self.alice.as_str(), &self.bob].into_iter().chain(SECRETS));
     }

@@ -168,7 +168,6 @@ async fn a_small_image_that_hides_a_large_one_takes_no_more_memory_than_it_says(
 
 /// Speaks HTTP by hand, and returns what comes back until the other side closes or `limit` is over.
 fn raw(fixture: &Fixture, text: &[u8], limit: Duration) -> (String, bool) {
-    use std::io::Read as _;
     let mut stream = TcpStream::connect(fixture.rest.address()).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     // The other side may have closed before all was sent.
